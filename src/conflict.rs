@@ -1,0 +1,117 @@
+//! Duplicates under a unique index other than the key: who holds the value, and is it real?
+//!
+//! A value can move from row A to row B on the source while the shadow table still holds it at A. Then
+//! B's row meets a duplicate although the source has none. The remedy is to replay A together with, or
+//! before, B. A duplicate is real only when one read view of the source shows both rows with the value.
+
+use mysql_async::prelude::Queryable;
+
+use crate::error::Error;
+use crate::key::Key;
+use crate::schema::table::Index;
+use crate::scratch;
+use crate::server::Session;
+use crate::sql::list;
+use crate::work::{Context, Work, fetch_keys};
+
+/// The most conflicting rows that are looked up at once; the rest comes with the next attempt.
+const LIMIT: usize = 1000;
+
+/// Looks for the rows of the shadow table that stand in the way of the source's rows for which
+/// `predicate` holds. Rows with a key in `batch` are not in the way, as they are replaced themselves.
+///
+/// An empty answer means that the conflict has passed meanwhile.
+///
+/// # Errors
+/// Stops when the rows hold equal values among themselves: then the source has real duplicates.
+pub async fn find(
+    session: &mut Session,
+    context: &Context,
+    predicate: &str,
+    batch: &[Key],
+    index: &str,
+) -> Work<Vec<Key>> {
+    scratch::fill(session, context, predicate).await?;
+    let mut found = Vec::new();
+    for unique in &context.plan.other_uniques {
+        refuse_real_duplicate(session, context, unique).await?;
+        found.extend(holders(session, context, unique).await?);
+    }
+    scratch::discard(session, context).await?;
+    tracing::debug!(index, conflicts = found.len(), "duplicate under a unique index");
+    found.sort_unstable();
+    found.dedup();
+    found.retain(|key| batch.binary_search(key).is_err());
+    Ok(found)
+}
+
+/// The values of an index as expressions over the table alias.
+fn values(index: &Index, alias: &str) -> Vec<String> {
+    index
+        .parts
+        .iter()
+        .filter_map(|part| {
+            let column = part.column.as_ref()?;
+            Some(match part.prefix {
+                Some(length) => format!("LEFT({alias}.{column}, {length})"),
+                None => format!("{alias}.{column}"),
+            })
+        })
+        .collect()
+}
+
+/// Keys of the shadow table's rows that hold a value of a scratch row under another key.
+async fn holders(session: &mut Session, context: &Context, index: &Index) -> Work<Vec<Key>> {
+    let plan = &context.plan;
+    let key = &plan.key.shadow;
+    let pairs = values(index, "held").into_iter().zip(values(index, "wanted"));
+    let equal: Vec<String> = pairs.map(|(a, b)| format!("{a} = {b}")).collect();
+    let columns = || key.parts.iter().map(|part| &part.name);
+    let same: Vec<String> = columns().map(|c| format!("held.{c} = wanted.{c}")).collect();
+    let query = format!(
+        "SELECT {export} FROM (SELECT DISTINCT {held} FROM {scratch} wanted STRAIGHT_JOIN {shadow} held \
+         ON {equal} WHERE NOT ({same}) LIMIT {LIMIT}) conflicts",
+        export = key.export_list(),
+        held = list(columns().map(|c| format!("held.{c}"))),
+        scratch = scratch::name(context),
+        shadow = plan.names.shadow,
+        equal = equal.join(" AND "),
+        same = same.join(" AND "),
+    );
+    fetch_keys(session, key, &query).await
+}
+
+/// Stops if two scratch rows hold the same value: they were read in one read view of the source.
+async fn refuse_real_duplicate(
+    session: &mut Session,
+    context: &Context,
+    index: &Index,
+) -> Work<()> {
+    let plan = &context.plan;
+    let values = values(index, "rows_read");
+    let names = || plan.key.shadow.parts.iter().map(|part| format!("rows_read.{}", part.name));
+    let query = format!(
+        "SELECT GROUP_CONCAT(CONCAT_WS(', ', {key}) ORDER BY {order} SEPARATOR ' and '), \
+         MIN(CONCAT_WS('-', {value})) FROM {scratch} rows_read WHERE {not_null} \
+         GROUP BY {group} HAVING COUNT(*) > 1 LIMIT 1",
+        key = list(names()),
+        order = list(names()),
+        value = list(&values),
+        scratch = scratch::name(context),
+        not_null =
+            values.iter().map(|value| format!("{value} IS NOT NULL")).collect::<Vec<_>>().join(" AND "),
+        group = list(&values),
+    );
+    let pair: Option<(Vec<u8>, Vec<u8>)> = session.query_first(query).await?;
+    let Some((rows, value)) = pair else { return Ok(()) };
+    Err(Error::failed(format!(
+        "{} holds the value '{}' twice, which the new unique index {} forbids: rows {} ({})",
+        plan.names.source,
+        String::from_utf8_lossy(&value),
+        index.name,
+        String::from_utf8_lossy(&rows),
+        list(plan.key.source.parts.iter().map(|part| &part.name)),
+    ))
+    .remedy("Change or delete one of the rows, and start again.")
+    .into())
+}

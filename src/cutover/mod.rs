@@ -1,0 +1,195 @@
+//! The cut-over: the shadow table takes the source's name.
+//!
+//! ```text
+//! lock       LOCK TABLES source WRITE, shadow WRITE      waits at most --lock-wait, then gives up
+//! drain      a heartbeat is committed by another session and received back: the stream has delivered
+//!            every change there will ever be, and all are visible
+//! replay     the last changed keys, on this connection
+//! rename     RENAME TABLE source TO old, shadow TO source   one atomic step
+//! unlock
+//! ```
+//!
+//! Why no row is lost: LOCK TABLES is granted when no transaction that has written to the source is
+//! open, since each holds a metadata lock until after its commit. So every write to the source stands
+//! before the heartbeat in the binlog. When the heartbeat has come back, the ledger knows all of them,
+//! and the rename is sent only after the ledger has reported that nothing is left
+//! ([`crate::ledger::Ledger::is_drained`]). Statements of the application wait at the lock and then find
+//! the new table under the old name; none fails.
+//!
+//! RENAME TABLE of tables locked by the same session is allowed from MySQL 8.0.13 on (manual, "RENAME
+//! TABLE Statement").
+//!
+//! The rename is never sent twice (I8). If the connection breaks while it runs, [`outcome`] finds out
+//! from the tables themselves whether it happened.
+
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+
+use crate::error::{Error, Result};
+use crate::plan::Names;
+use crate::server::{Fault, Server, Session, SessionSettings, fault_of, to_error};
+use crate::work::{Context, Work};
+
+/// How long it may take to learn, after a lost connection, whether the rename happened.
+const OUTCOME_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Takes the locks. `false` when they did not come within `wait` seconds: nothing is held then.
+pub async fn lock(session: &mut Session, context: &Context, wait: u32) -> Work<bool> {
+    let names = &context.plan.names;
+    session
+        .query_drop(format!(
+            "SET SESSION lock_wait_timeout = {wait}, innodb_lock_wait_timeout = {wait}, autocommit = 0"
+        ))
+        .await?;
+    match session
+        .query_drop(format!("LOCK TABLES {} WRITE, {} WRITE", names.source, names.shadow))
+        .await
+    {
+        Ok(()) => Ok(true),
+        Err(error) if fault_of(&error) == Fault::Retry => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives the locks back without a rename.
+pub async fn unlock(session: &mut Session) -> Work<()> {
+    session.query_drop("ROLLBACK").await?;
+    session.query_drop("UNLOCK TABLES").await?;
+    Ok(())
+}
+
+/// Brings the shadow table's AUTO_INCREMENT to the source's, where that is higher: after deletes at
+/// the table's end the next number is above the highest row's.
+pub async fn carry_auto_increment(session: &mut Session, context: &Context) -> Work<()> {
+    let names = &context.plan.names;
+    if !context.plan.carries_auto_increment {
+        return Ok(());
+    }
+    let next = |table: &str| {
+        format!(
+            "(SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} \
+             AND TABLE_NAME = {})",
+            crate::sql::text(names.source.schema.as_str()),
+            crate::sql::text(table)
+        )
+    };
+    let counters: Option<(Option<u64>, Option<u64>)> = session
+        .query_first(format!(
+            "SELECT {}, {}",
+            next(names.source.table.as_str()),
+            next(names.shadow.table.as_str())
+        ))
+        .await?;
+    if let Some((Some(source), Some(shadow))) = counters
+        && source > shadow
+    {
+        session
+            .query_drop(format!(
+                "ALTER /* {} */ TABLE {} AUTO_INCREMENT = {source}",
+                context.mark, names.shadow
+            ))
+            .await?;
+    }
+    Ok(())
+}
+
+/// Swaps the tables and gives the locks back.
+///
+/// # Errors
+/// Failed when the server refused the rename; ambiguous when it cannot be known what it did.
+pub async fn swap(session: &mut Session, context: &Context, server: &Server) -> Result<()> {
+    let names = &context.plan.names;
+    let rename = format!(
+        "RENAME /* {} */ TABLE {} TO {}, {} TO {}",
+        context.mark, names.source, names.old, names.shadow, names.source
+    );
+    let connection = session.id();
+    match session.query_drop(rename).await {
+        Ok(()) => {
+            // The swap is done; the locks also end with the connection.
+            if let Err(error) = session.query_drop("UNLOCK TABLES").await {
+                tracing::debug!(%error, "unlocking after the rename");
+            }
+            Ok(())
+        }
+        Err(error) if fault_of(&error) == Fault::Connection => {
+            tracing::warn!(%error, "the connection was lost while RENAME TABLE ran; finding out");
+            if outcome(server, names, connection).await? {
+                Ok(())
+            } else {
+                Err(to_error(error, "RENAME TABLE did not happen"))
+            }
+        }
+        Err(error) => Err(to_error(error, &format!("renaming {}", names.source))),
+    }
+}
+
+/// Whether the rename sent by a lost connection took effect.
+///
+/// RENAME TABLE is atomic, so there are two states only: the shadow's name is taken and the old name
+/// free, or the other way round. The question is asked when the connection that sent it is gone from
+/// the server, because until then the statement may still be waiting to run.
+///
+/// # Errors
+/// Ambiguous when the server cannot be asked within a minute, or shows neither state.
+pub async fn outcome(server: &Server, names: &Names, connection: u32) -> Result<bool> {
+    let unknown = |why: String| {
+        Error::ambiguous(format!(
+            "the connection was lost while {} was being swapped, and {why}",
+            names.source
+        ))
+        .remedy(format!(
+            "Look whether {} exists. If it does, the swap happened and {} is the new table; if not, \
+             {} is still the original one. Nothing else has to be done in either case.",
+            names.old, names.source, names.source
+        ))
+    };
+    let question = async {
+        let mut pause = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            pause.tick().await;
+            match ask(server, names, connection).await {
+                Ok(Some(state)) => return state,
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "asking for the outcome of the rename"),
+            }
+        }
+    };
+    match tokio::time::timeout(OUTCOME_DEADLINE, question).await {
+        Ok((true, false)) => Ok(true),
+        Ok((false, true)) => Ok(false),
+        Ok(_) => Err(unknown("the tables are in an unexpected state".to_owned())),
+        Err(_) => Err(unknown("the server cannot be asked".to_owned())),
+    }
+}
+
+/// Whether the old and the shadow table exist, or `None` while the lost connection lives.
+async fn ask(server: &Server, names: &Names, connection: u32) -> Result<Option<(bool, bool)>> {
+    let mut session = server.session(&SessionSettings::default()).await?;
+    let doing = "asking for the outcome of the rename";
+    let alive: Option<u64> = session
+        .exec_first("SELECT id FROM information_schema.processlist WHERE id = ?", (connection,))
+        .await
+        .map_err(|e| to_error(e, doing))?;
+    if alive.is_some() {
+        // A user may end their own connections without any privilege.
+        if let Err(error) = session.query_drop(format!("KILL {connection}")).await {
+            tracing::debug!(%error, connection, "ending the lost connection");
+        }
+        session.close().await;
+        return Ok(None);
+    }
+    let count = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
+    let mut exists = [false; 2];
+    for (found, table) in exists.iter_mut().zip([&names.old, &names.shadow]) {
+        let n: Option<u64> = session
+            .exec_first(count, (table.schema.as_str(), table.table.as_str()))
+            .await
+            .map_err(|e| to_error(e, doing))?;
+        *found = n.unwrap_or(0) > 0;
+    }
+    session.close().await;
+    let [old, shadow] = exists;
+    Ok(Some((old, shadow)))
+}

@@ -1,0 +1,444 @@
+//! The ledger: which keys have changed, which of them may be replayed now, which may be forgotten.
+//!
+//! This is the functional core of replank. It is pure and synchronous: events go in (a change was
+//! received, a heartbeat was seen, a chunk committed, a batch was replayed) and decisions come out
+//! (replay these keys, this position is safe). It knows no clock, no thread and no server, and it is
+//! generic over the key so that tests explore it with small integers.
+//!
+//! # Positions
+//!
+//! A [`Seq`] numbers the transactions in the order in which the binlog delivers them. Every change of
+//! a transaction carries the transaction's number.
+//!
+//! # Why no change is lost
+//!
+//! The table's key space is cut into ranges, each in one of three states: *unstarted* (no chunk has
+//! begun to read it), *copying* (a chunk is reading and inserting it) and *copied* (its chunk has
+//! committed). A transaction can be received before it is visible, because the server sends the
+//! binlog before it commits in InnoDB. The visible position `V` closes this gap: replank commits a
+//! heartbeat and waits for its OK; as InnoDB commits in binlog order (`binlog_order_commits=ON`), every
+//! transaction that stands before that heartbeat is visible to every read view opened after the OK.
+//! So once a heartbeat has been both acknowledged and received back, `V` moves to it.
+//!
+//! For a change of key `k` at position `p`:
+//!
+//! 1. It is received while `k` lies in an unstarted range. If `V ≥ p` at some moment before the
+//!    range's chunk starts, that chunk opens its read view later, sees the change, and the change can
+//!    be forgotten. Otherwise it is kept and becomes due when the chunk has started (invariant I2).
+//! 2. It is received while `k` is being copied or has been copied. It is kept as due.
+//! 3. A due change is handed out only when its range is copied (I1) and `V ≥ p` (I3); the read that
+//!    serves it is opened after that, so it sees the change or a later one. When the batch is done with
+//!    read position `v`, everything up to `v` is settled, and what is newer stays due.
+//!
+//! Nothing else removes a change. At the end every range is copied, every due change is replayed,
+//! and with the writers locked out the source and the shadow table hold the same rows.
+//!
+//! # The safe position
+//!
+//! [`Ledger::safe_position`] is the highest position at which every earlier change is either settled
+//! or lies in an unstarted range, where the chunk to come (which starts after a new heartbeat) will
+//! see it (I5). A run that resumes from there re-reads some keys, which is harmless.
+
+mod region;
+
+
+use std::collections::{BTreeMap, VecDeque};
+
+use region::Regions;
+pub use region::{ChunkId, Edge, Range};
+
+/// The number of a transaction in the order of the binlog stream; 0 stands before the first one.
+pub type Seq = u64;
+
+/// Identifies a batch that [`Ledger::next_batch`] handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId(u64);
+
+/// Keys to be read again from the source and written to the shadow table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch<K> {
+    /// To be given back with [`Ledger::batch_done`] or [`Ledger::batch_failed`].
+    pub id: BatchId,
+    /// Distinct keys in ascending order.
+    pub keys: Vec<K>,
+}
+
+/// What is known of a changed key: the first position that is not yet replayed, and the last received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Change {
+    first: Seq,
+    last: Seq,
+    in_batch: bool,
+}
+
+/// See the [module documentation](self).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Ledger<K> {
+    regions: Regions<K>,
+    /// Changes of keys in unstarted ranges that were not visible when `V` last moved.
+    ahead: BTreeMap<K, Change>,
+    /// Changes of keys whose chunk has started.
+    due: BTreeMap<K, Change>,
+    /// Batches in flight, with the visible position at which each was handed out.
+    batches: BTreeMap<u64, (Seq, Vec<K>)>,
+    next_batch: u64,
+    /// Where the next search for due keys begins, so that low keys cannot starve high ones.
+    cursor: Option<K>,
+    received: Seq,
+    visible: Seq,
+    /// The highest acknowledged heartbeat.
+    acked: u64,
+    /// Heartbeats received back from the stream but not yet acknowledged, in order.
+    seen: VecDeque<(u64, Seq)>,
+}
+
+impl<K: Ord + Clone> Ledger<K> {
+    /// A ledger for a table of which no chunk has been copied.
+    pub fn new() -> Self {
+        Ledger::with_unstarted(vec![Range { lo: Edge::Start, hi: Edge::End }])
+    }
+
+    /// A ledger for a table of which everything outside the given ranges has been copied.
+    pub fn with_unstarted(unstarted: Vec<Range<K>>) -> Self {
+        Ledger {
+            regions: Regions::new(unstarted),
+            ahead: BTreeMap::new(),
+            due: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            next_batch: 0,
+            cursor: None,
+            received: 0,
+            visible: 0,
+            acked: 0,
+            seen: VecDeque::new(),
+        }
+    }
+
+    // ---- the stream ---------------------------------------------------------------------------
+
+    /// The stream delivered a change of `key` in transaction `seq`.
+    pub fn change(&mut self, key: K, seq: Seq) {
+        self.received = self.received.max(seq);
+        let map =
+            if self.regions.is_unstarted(&key) { &mut self.ahead } else { &mut self.due };
+        map.entry(key)
+            .and_modify(|change| change.last = seq)
+            .or_insert(Change { first: seq, last: seq, in_batch: false });
+    }
+
+    /// The stream delivered the end of transaction `seq`.
+    pub fn transaction_end(&mut self, seq: Seq) {
+        self.received = self.received.max(seq);
+    }
+
+    /// The stream delivered heartbeat `id`, committed in transaction `seq`.
+    pub fn heartbeat_seen(&mut self, id: u64, seq: Seq) {
+        self.received = self.received.max(seq);
+        self.seen.push_back((id, seq));
+        self.advance_visible();
+    }
+
+    /// The server acknowledged the commit of heartbeat `id`.
+    pub fn heartbeat_acked(&mut self, id: u64) {
+        self.acked = self.acked.max(id);
+        self.advance_visible();
+    }
+
+    fn advance_visible(&mut self) {
+        let before = self.visible;
+        while let Some(&(id, seq)) = self.seen.front()
+            && id <= self.acked
+        {
+            self.visible = seq;
+            self.seen.pop_front();
+        }
+        if self.visible > before {
+            // I2: no chunk has started over these keys, and every later read view sees their change.
+            let visible = self.visible;
+            self.ahead.retain(|_, change| change.last > visible);
+        }
+    }
+
+    // ---- the copy -----------------------------------------------------------------------------
+
+    /// A chunk over `range` is about to open its read view. `range` must begin where an unstarted
+    /// range begins and must not reach beyond it; anything else is refused with `None`.
+    ///
+    /// Changes of the range that are not visible yet become due.
+    pub fn start_chunk(&mut self, range: Range<K>) -> Option<ChunkId> {
+        let id = self.regions.start(range.clone())?;
+        let visible = self.visible;
+        let moved: Vec<K> = range.keys_in(&self.ahead).cloned().collect();
+        for key in moved {
+            if let Some(change) = self.ahead.remove(&key)
+                && change.last > visible
+            {
+                let first = change.first.max(visible + 1);
+                self.due
+                    .entry(key)
+                    .and_modify(|old| old.last = old.last.max(change.last))
+                    .or_insert(Change { first, ..change });
+            }
+        }
+        Some(id)
+    }
+
+    /// The chunk's transaction has committed.
+    pub fn finish_chunk(&mut self, id: ChunkId) {
+        self.regions.finish(id);
+    }
+
+    /// The chunk was rolled back; its range is unstarted again.
+    pub fn abort_chunk(&mut self, id: ChunkId) {
+        self.regions.abort(id);
+    }
+
+    /// The lowest range that no chunk has started, if any.
+    pub fn next_unstarted(&self) -> Option<&Range<K>> {
+        self.regions.next_unstarted()
+    }
+
+    /// Whether every range has been copied.
+    pub fn is_copied(&self) -> bool {
+        self.regions.is_copied()
+    }
+
+    // ---- the replay ---------------------------------------------------------------------------
+
+    /// Keys that may be replayed now, at most `limit`, or `None` if there are none.
+    pub fn next_batch(&mut self, limit: usize) -> Option<Batch<K>> {
+        let keys = self.collect_ready(limit);
+        let cursor = keys.last().cloned()?;
+        self.cursor = Some(cursor);
+        for key in &keys {
+            if let Some(change) = self.due.get_mut(key) {
+                change.in_batch = true;
+            }
+        }
+        self.next_batch += 1;
+        self.batches.insert(self.next_batch, (self.visible, keys.clone()));
+        Some(Batch { id: BatchId(self.next_batch), keys })
+    }
+
+    fn collect_ready(&self, limit: usize) -> Vec<K> {
+        let ready = |(key, change): &(&K, &Change)| {
+            !change.in_batch && change.first <= self.visible && self.regions.is_copied_key(key)
+        };
+        let mut keys: Vec<K> = match &self.cursor {
+            Some(cursor) => {
+                use std::ops::Bound::{Excluded, Unbounded};
+                let above = self.due.range((Excluded(cursor), Unbounded));
+                let below = self.due.range(..=cursor);
+                above.chain(below).filter(ready).take(limit).map(|(key, _)| key.clone()).collect()
+            }
+            None => self.due.iter().filter(ready).take(limit).map(|(key, _)| key.clone()).collect(),
+        };
+        keys.sort_unstable();
+        keys
+    }
+
+    /// The batch has been replayed and committed: changes up to its read position are settled.
+    pub fn batch_done(&mut self, id: BatchId) {
+        let Some((view, keys)) = self.batches.remove(&id.0) else { return };
+        for key in keys {
+            let Some(change) = self.due.get_mut(&key) else { continue };
+            change.in_batch = false;
+            if change.last <= view {
+                self.due.remove(&key);
+            } else {
+                change.first = change.first.max(view + 1);
+            }
+        }
+    }
+
+    /// The batch was rolled back; its keys stay due.
+    pub fn batch_failed(&mut self, id: BatchId) {
+        let Some((_, keys)) = self.batches.remove(&id.0) else { return };
+        for key in keys {
+            if let Some(change) = self.due.get_mut(&key) {
+                change.in_batch = false;
+            }
+        }
+    }
+
+    /// Asks for `key` to be read again as if it had changed in the last received transaction: for
+    /// keys that verification or a duplicate found to differ.
+    pub fn touch(&mut self, key: K) {
+        self.change(key, self.received);
+    }
+
+    // ---- questions ----------------------------------------------------------------------------
+
+    /// Every transaction up to here is visible to a read view opened from now on.
+    pub fn visible(&self) -> Seq {
+        self.visible
+    }
+
+    /// The last transaction that the stream has delivered.
+    pub fn received(&self) -> Seq {
+        self.received
+    }
+
+    /// Keys that wait for replay or for visibility.
+    pub fn backlog(&self) -> usize {
+        self.due.len()
+    }
+
+    /// Keys remembered in all, the measure of the ledger's memory.
+    pub fn remembered(&self) -> usize {
+        self.due.len() + self.ahead.len()
+    }
+
+    /// Whether a change waits for `V` to move.
+    pub fn wants_heartbeat(&self) -> bool {
+        !self.due.is_empty() && self.visible < self.received
+    }
+
+    /// Whether the key has a change that is not settled.
+    pub fn is_due(&self, key: &K) -> bool {
+        self.due.contains_key(key)
+    }
+
+    /// Whether the shadow table equals the source once no more changes arrive: all is copied, every
+    /// change up to `seq` is visible, and none is left to replay.
+    pub fn is_drained(&self, seq: Seq) -> bool {
+        self.is_copied() && self.visible >= seq && self.due.is_empty() && self.batches.is_empty()
+    }
+
+    /// Every change at or before this position is settled, or lies in a range that no chunk has
+    /// started: see the [module documentation](self).
+    pub fn safe_position(&self) -> Seq {
+        self.due
+            .values()
+            .map(|change| change.first.saturating_sub(1))
+            .min()
+            .map_or(self.received, |position| position.min(self.received))
+    }
+}
+
+impl<K: Ord + Clone> Default for Ledger<K> {
+    fn default() -> Self {
+        Ledger::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn beat(ledger: &mut Ledger<u32>, id: u64, seq: Seq) {
+        ledger.heartbeat_seen(id, seq);
+        ledger.heartbeat_acked(id);
+    }
+
+    fn copied() -> Ledger<u32> {
+        let mut ledger = Ledger::new();
+        let id = ledger.start_chunk(Range { lo: Edge::Start, hi: Edge::End }).unwrap();
+        ledger.finish_chunk(id);
+        ledger
+    }
+
+    #[test]
+    fn a_change_waits_for_its_chunk_and_for_visibility() {
+        let mut ledger = Ledger::new();
+        let id = ledger.start_chunk(Range { lo: Edge::Start, hi: Edge::At(10) }).unwrap();
+        ledger.change(5, 1);
+        beat(&mut ledger, 1, 2);
+        assert_eq!(ledger.next_batch(9), None, "its range is still being copied");
+        ledger.finish_chunk(id);
+        assert_eq!(ledger.next_batch(9).unwrap().keys, [5]);
+        ledger.change(6, 3);
+        assert_eq!(ledger.next_batch(9), None, "not visible yet");
+    }
+
+    #[test]
+    fn a_heartbeat_counts_only_when_both_seen_and_acknowledged() {
+        let mut ledger = copied();
+        ledger.change(1, 1);
+        ledger.heartbeat_seen(1, 2);
+        assert_eq!(ledger.visible(), 0, "the server sends the binlog before it commits");
+        ledger.heartbeat_acked(1);
+        assert_eq!(ledger.visible(), 2);
+        ledger.heartbeat_acked(2);
+        assert_eq!(ledger.visible(), 2, "not received back yet");
+    }
+
+    #[test]
+    fn a_visible_change_ahead_of_the_copy_is_forgotten_and_an_invisible_one_is_kept() {
+        let mut ledger = Ledger::new();
+        ledger.change(1, 1);
+        beat(&mut ledger, 1, 2);
+        ledger.change(2, 3);
+        let id = ledger.start_chunk(Range { lo: Edge::Start, hi: Edge::End }).unwrap();
+        ledger.finish_chunk(id);
+        beat(&mut ledger, 2, 4);
+        assert_eq!(ledger.next_batch(9).unwrap().keys, [2]);
+    }
+
+    #[test]
+    fn a_change_during_its_replay_is_replayed_again() {
+        let mut ledger = copied();
+        ledger.change(1, 1);
+        beat(&mut ledger, 1, 2);
+        let batch = ledger.next_batch(9).unwrap();
+        ledger.change(1, 3);
+        ledger.batch_done(batch.id);
+        assert!(ledger.is_due(&1));
+        assert_eq!(ledger.safe_position(), 2);
+        beat(&mut ledger, 2, 4);
+        let batch = ledger.next_batch(9).unwrap();
+        ledger.batch_done(batch.id);
+        assert!(ledger.is_drained(4));
+        assert_eq!(ledger.safe_position(), 4);
+    }
+
+    #[test]
+    fn a_failed_batch_is_handed_out_again() {
+        let mut ledger = copied();
+        ledger.change(1, 1);
+        beat(&mut ledger, 1, 2);
+        let batch = ledger.next_batch(9).unwrap();
+        assert_eq!(ledger.next_batch(9), None, "a key is in one batch at a time");
+        ledger.batch_failed(batch.id);
+        assert_eq!(ledger.next_batch(9).unwrap().keys, [1]);
+    }
+
+    #[test]
+    fn low_keys_cannot_starve_high_ones() {
+        let mut ledger = copied();
+        for key in 0..4 {
+            ledger.change(key, 1);
+        }
+        beat(&mut ledger, 1, 2);
+        let first = ledger.next_batch(2).unwrap();
+        ledger.batch_done(first.id);
+        ledger.change(0, 3);
+        beat(&mut ledger, 2, 4);
+        assert_eq!(ledger.next_batch(2).unwrap().keys, [2, 3]);
+    }
+
+    #[test]
+    fn a_touched_key_is_replayed_after_what_was_received_is_visible() {
+        let mut ledger = copied();
+        ledger.transaction_end(7);
+        ledger.touch(3);
+        beat(&mut ledger, 1, 6);
+        assert_eq!(ledger.next_batch(9), None);
+        beat(&mut ledger, 2, 8);
+        assert_eq!(ledger.next_batch(9).unwrap().keys, [3]);
+    }
+
+    #[test]
+    fn an_aborted_chunk_can_start_again_and_loses_nothing() {
+        let mut ledger = Ledger::new();
+        let all = Range { lo: Edge::Start, hi: Edge::End };
+        let id = ledger.start_chunk(all.clone()).unwrap();
+        ledger.change(4, 1);
+        ledger.abort_chunk(id);
+        ledger.change(4, 2);
+        let id = ledger.start_chunk(all).unwrap();
+        ledger.finish_chunk(id);
+        beat(&mut ledger, 1, 3);
+        assert_eq!(ledger.next_batch(9).unwrap().keys, [4]);
+    }
+}

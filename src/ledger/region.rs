@@ -1,0 +1,158 @@
+//! The key space, cut into ranges that are unstarted, being copied, or copied.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// One end of a range of keys.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Edge<K> {
+    /// Before every key.
+    Start,
+    /// At this key.
+    At(K),
+    /// After every key.
+    End,
+}
+
+/// A half-open range of keys: above `lo`, up to and including `hi`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Range<K> {
+    /// The highest key that is not part of the range.
+    pub lo: Edge<K>,
+    /// The highest key that is part of the range.
+    pub hi: Edge<K>,
+}
+
+impl<K: Ord> Range<K> {
+    /// Whether the range holds the key.
+    pub fn contains(&self, key: &K) -> bool {
+        let above = match &self.lo {
+            Edge::Start => true,
+            Edge::At(lo) => key > lo,
+            Edge::End => false,
+        };
+        let below = match &self.hi {
+            Edge::Start => false,
+            Edge::At(hi) => key <= hi,
+            Edge::End => true,
+        };
+        above && below
+    }
+
+    /// The keys of a map that lie in the range.
+    pub(super) fn keys_in<'a, V>(
+        &self,
+        map: &'a BTreeMap<K, V>,
+    ) -> Box<dyn Iterator<Item = &'a K> + 'a> {
+        let lo = match &self.lo {
+            Edge::Start => Bound::Unbounded,
+            Edge::At(lo) => Bound::Excluded(lo),
+            Edge::End => return Box::new(std::iter::empty()),
+        };
+        let hi = match &self.hi {
+            Edge::Start => return Box::new(std::iter::empty()),
+            Edge::At(hi) => Bound::Included(hi),
+            Edge::End => Bound::Unbounded,
+        };
+        Box::new(map.range((lo, hi)).map(|(key, _)| key))
+    }
+}
+
+/// Identifies a chunk that has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChunkId(u64);
+
+impl ChunkId {
+    /// The number of the chunk, counted from 1 in the order of starting.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// What is neither unstarted nor copying is copied. Both lists are short: one entry per worker.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Regions<K> {
+    unstarted: Vec<Range<K>>,
+    copying: BTreeMap<u64, Range<K>>,
+    next_chunk: u64,
+}
+
+impl<K: Ord + Clone> Regions<K> {
+    pub(super) fn new(mut unstarted: Vec<Range<K>>) -> Self {
+        unstarted.sort_by(|a, b| a.lo.cmp(&b.lo));
+        Regions { unstarted, copying: BTreeMap::new(), next_chunk: 0 }
+    }
+
+    pub(super) fn is_unstarted(&self, key: &K) -> bool {
+        self.unstarted.iter().any(|range| range.contains(key))
+    }
+
+    pub(super) fn is_copied_key(&self, key: &K) -> bool {
+        !self.is_unstarted(key) && !self.copying.values().any(|range| range.contains(key))
+    }
+
+    pub(super) fn is_copied(&self) -> bool {
+        self.unstarted.is_empty() && self.copying.is_empty()
+    }
+
+    pub(super) fn next_unstarted(&self) -> Option<&Range<K>> {
+        self.unstarted.first()
+    }
+
+    pub(super) fn start(&mut self, range: Range<K>) -> Option<ChunkId> {
+        let at = self
+            .unstarted
+            .iter()
+            .position(|free| free.lo == range.lo && range.lo < range.hi && range.hi <= free.hi)?;
+        if self.unstarted[at].hi == range.hi {
+            self.unstarted.remove(at);
+        } else {
+            self.unstarted[at].lo = range.hi.clone();
+        }
+        self.next_chunk += 1;
+        self.copying.insert(self.next_chunk, range);
+        Some(ChunkId(self.next_chunk))
+    }
+
+    pub(super) fn finish(&mut self, id: ChunkId) {
+        self.copying.remove(&id.0);
+    }
+
+    pub(super) fn abort(&mut self, id: ChunkId) {
+        if let Some(range) = self.copying.remove(&id.0) {
+            let at = self.unstarted.partition_point(|free| free.lo < range.lo);
+            self.unstarted.insert(at, range);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_must_begin_where_an_unstarted_range_begins() {
+        let mut regions = Regions::new(vec![Range { lo: Edge::Start, hi: Edge::End }]);
+        assert!(regions.start(Range { lo: Edge::At(3), hi: Edge::At(5) }).is_none());
+        assert!(regions.start(Range { lo: Edge::Start, hi: Edge::At(5) }).is_some());
+        assert!(regions.start(Range { lo: Edge::Start, hi: Edge::At(5) }).is_none());
+        assert!(regions.start(Range { lo: Edge::At(5), hi: Edge::At(4) }).is_none());
+        assert!(regions.start(Range { lo: Edge::At(5), hi: Edge::End }).is_some());
+        assert!(regions.next_unstarted().is_none());
+    }
+
+    #[test]
+    fn an_aborted_range_is_offered_before_the_ranges_above_it() {
+        let mut regions = Regions::new(vec![Range { lo: Edge::Start, hi: Edge::End }]);
+        let first = regions.start(Range { lo: Edge::Start, hi: Edge::At(5) }).unwrap();
+        regions.abort(first);
+        assert_eq!(regions.next_unstarted(), Some(&Range { lo: Edge::Start, hi: Edge::At(5) }));
+        assert!(regions.is_unstarted(&4) && regions.is_unstarted(&6));
+    }
+
+    #[test]
+    fn the_upper_edge_belongs_to_the_range_and_the_lower_does_not() {
+        let range = Range { lo: Edge::At(1), hi: Edge::At(2) };
+        assert!(!range.contains(&1) && range.contains(&2) && !range.contains(&3));
+    }
+}

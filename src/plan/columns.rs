@@ -1,0 +1,154 @@
+//! Which column of the source feeds which column of the shadow table.
+
+use crate::error::{Error, Result};
+use crate::schema::alter::AlterStatement;
+use crate::schema::table::{Column, Generation, Table};
+use crate::sql::{self, Ident};
+
+/// A column of the shadow table that takes its values from a column of the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MappedColumn {
+    /// The column of the shadow table.
+    pub target: Column,
+    /// The column of the source, possibly of another name, possibly a generated one.
+    pub source: Column,
+}
+
+impl MappedColumn {
+    /// Whether the server may have to convert the value on its way.
+    pub fn converts(&self) -> bool {
+        !self.source.same_type(&self.target)
+    }
+}
+
+/// The mapping of all columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnMap {
+    /// Plain columns of the shadow table that exist in the source.
+    pub mapped: Vec<MappedColumn>,
+    /// Plain columns that are new, filled by their default.
+    pub added: Vec<Column>,
+    /// New columns whose default is the current time, with the time at which the run began: the same
+    /// for every row, as a native ALTER has it, however often a row is replayed.
+    pub stamped: Vec<(Ident, String)>,
+    /// Columns of the source that the shadow table does not have.
+    pub dropped: Vec<Column>,
+}
+
+impl ColumnMap {
+    /// Matches columns by name, after renames.
+    ///
+    /// All renames of one ALTER take effect together (MySQL manual, "ALTER TABLE Statement"), so
+    /// `RENAME COLUMN a TO b, RENAME COLUMN b TO a` swaps two columns. A column that the ALTER both
+    /// drops and adds is a new one.
+    ///
+    /// # Errors
+    /// Refused when an added column is AUTO_INCREMENT: the numbers would depend on the copy's order.
+    ///
+    /// `started_at` is the time of the run's beginning in the session's time zone.
+    pub fn new(
+        source: &Table,
+        shadow: &Table,
+        alter: &AlterStatement,
+        started_at: &str,
+    ) -> Result<ColumnMap> {
+        let origin = |target: &Ident| -> Option<&Column> {
+            source.column(&Ident::new(alter.source_column(target.as_str())?))
+        };
+        let mut map = ColumnMap {
+            mapped: Vec::new(),
+            added: Vec::new(),
+            stamped: Vec::new(),
+            dropped: Vec::new(),
+        };
+        let mut kept = vec![false; source.columns.len()];
+        for target in &shadow.columns {
+            let from = origin(&target.name);
+            if let Some(column) = from {
+                kept[column.ordinal] = true;
+            }
+            match (target.generation, from) {
+                (Generation::Plain, Some(column)) => map
+                    .mapped
+                    .push(MappedColumn { target: target.clone(), source: column.clone() }),
+                (Generation::Plain, None) => map.added.push(target.clone()),
+                (Generation::Stored | Generation::Virtual, _) => {}
+            }
+        }
+        map.dropped = source
+            .columns
+            .iter()
+            .zip(&kept)
+            .filter(|(_, kept)| !**kept)
+            .map(|(column, _)| column.clone())
+            .collect();
+        if let Some(column) = map.added.iter().find(|c| c.extra.contains("auto_increment")) {
+            return Err(Error::refused(format!(
+                "the new column {} is AUTO_INCREMENT: its numbers would depend on the order of the copy",
+                column.name
+            ))
+            .remedy("Add the column without AUTO_INCREMENT, fill it, and then change it."));
+        }
+        map.stamped = map
+            .added
+            .iter()
+            .filter(|c| c.default.as_deref().is_some_and(|d| d.starts_with("CURRENT_TIMESTAMP")))
+            .map(|column| (column.name.clone(), sql::text(started_at)))
+            .collect();
+        Ok(map)
+    }
+
+    /// Columns that an INSERT into the shadow table names, each with the column or expression that
+    /// gives its value.
+    pub fn written(&self) -> impl Iterator<Item = (&Ident, String)> {
+        let mapped =
+            self.mapped.iter().map(|column| (&column.target.name, column.source.name.to_string()));
+        mapped.chain(self.stamped.iter().map(|(name, value)| (name, value.clone())))
+    }
+
+    /// Whether any value may be converted.
+    pub fn converts(&self) -> bool {
+        self.mapped.iter().any(MappedColumn::converts)
+    }
+
+    /// Whether a conversion depends on the session's time zone: TIMESTAMP to or from another type.
+    pub fn depends_on_time_zone(&self) -> bool {
+        self.mapped.iter().any(|column| {
+            let timestamps = [&column.source, &column.target]
+                .into_iter()
+                .filter(|c| c.data_type == "timestamp")
+                .count();
+            timestamps == 1
+        })
+    }
+
+    /// The shadow table's column that a column of the source feeds under an unchanged meaning.
+    pub fn target_of(&self, source: &Ident) -> Option<&Column> {
+        self.mapped.iter().find(|column| &column.source.name == source).map(|column| &column.target)
+    }
+
+    /// What the operator should know.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = self
+            .dropped
+            .iter()
+            .map(|column| format!("the data of column {} will be gone from the new table", column.name))
+            .collect();
+        for column in self.mapped.iter().filter(|column| column.converts()) {
+            warnings.push(format!(
+                "column {} changes from {} to {}; a value that does not fit stops the run",
+                column.target.name,
+                described(&column.source),
+                described(&column.target)
+            ));
+        }
+        warnings
+    }
+}
+
+fn described(column: &Column) -> String {
+    match &column.collation {
+        Some(collation) => format!("{} {collation}", column.column_type),
+        None => column.column_type.clone(),
+    }
+}

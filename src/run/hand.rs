@@ -1,0 +1,245 @@
+//! A hand: a task with a connection of its own that does one job at a time, and tries again where an
+//! error says that it may.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use mysql_async::prelude::Queryable;
+use rand::Rng;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::job::{Job, Message, Report, Role};
+use crate::copy::{self, Copied};
+use crate::cutover;
+use crate::error::{Error, Kind, Result};
+use crate::replay::{self, Transaction};
+use crate::server::{Fault, Server, Session, SessionSettings, to_error};
+use crate::verify;
+use crate::work::{Context, Failure, Work, describe_range, range_predicate, rollback};
+
+/// How long a lost server is waited for.
+const RECONNECT_FOR: Duration = Duration::from_secs(120);
+
+/// How often a statement that met a deadlock or a lock wait timeout is tried again.
+const MAX_RETRIES: u32 = 20;
+
+/// A hand before it starts.
+pub(crate) struct Hand {
+    pub(crate) role: Role,
+    pub(crate) server: Server,
+    pub(crate) settings: SessionSettings,
+    pub(crate) context: Context,
+    pub(crate) reports: Sender<Message>,
+}
+
+impl Hand {
+    /// Works until the conductor closes the channel. Connects first, so that a missing connection is
+    /// noticed before the work begins.
+    pub(crate) async fn work(self, mut jobs: UnboundedReceiver<Job>) {
+        let mut session: Option<Session> = None;
+        while let Some(job) = jobs.recv().await {
+            let report = match self.perform(&mut session, job).await {
+                Ok(report) => report,
+                Err(error) => Report::Failed(error),
+            };
+            if self.reports.send(Message { from: self.role, report }).is_err() {
+                break;
+            }
+        }
+        if let Some(session) = session {
+            session.close().await;
+        }
+    }
+
+    /// Does a job, with as many attempts as its errors allow.
+    async fn perform(&self, session: &mut Option<Session>, job: Job) -> Result<Report> {
+        let mut retries = 0;
+        loop {
+            let mut open = match session.take() {
+                Some(open) => open,
+                None => self.reconnect().await?,
+            };
+            let failure = match self.attempt(&mut open, &job).await {
+                Ok(report) => {
+                    *session = Some(open);
+                    return Ok(report);
+                }
+                Err(failure) => failure,
+            };
+            let fault = failure.fault();
+            if self.role == Role::Cutter {
+                return self.abandon(open, &job, failure).await;
+            }
+            match (fault, failure) {
+                (Fault::Connection, failure) => {
+                    tracing::warn!(role = ?self.role, error = %failure.into_error(&self.describe(&job)),
+                        "connection lost; connecting again");
+                }
+                (Fault::Retry, failure) => {
+                    rollback(&mut open).await;
+                    *session = Some(open);
+                    if let Job::Replay { batch, .. } = job {
+                        return Ok(Report::ReplayDeferred { batch });
+                    }
+                    retries += 1;
+                    let error = failure.into_error(&self.describe(&job));
+                    if retries > MAX_RETRIES {
+                        return Err(error.into_kind(Kind::Failed));
+                    }
+                    tracing::debug!(role = ?self.role, %error, retries, "trying again");
+                    back_off(retries).await;
+                }
+                (Fault::Data, Failure::Driver(error)) => {
+                    rollback(&mut open).await;
+                    return Err(self.explain(&mut open, &job, error).await);
+                }
+                (_, failure) => {
+                    rollback(&mut open).await;
+                    return Err(failure.into_error(&self.describe(&job)));
+                }
+            }
+        }
+    }
+
+    /// Ends an attempt at the cut-over that met an error: the connection is closed, and its locks with
+    /// it, so that the application goes on. Only a swap that failed for good ends the run.
+    async fn abandon(&self, session: Session, job: &Job, failure: Failure) -> Result<Report> {
+        session.close().await;
+        let error = failure.into_error(&self.describe(job));
+        if matches!(job, Job::Swap) && error.kind() != Kind::Transient {
+            return Err(error);
+        }
+        let batch = match job {
+            Job::Replay { batch, .. } => Some(*batch),
+            _ => None,
+        };
+        Ok(Report::AttemptFailed { batch, error })
+    }
+
+    async fn attempt(&self, session: &mut Session, job: &Job) -> Work<Report> {
+        let context = &self.context;
+        let began = Instant::now();
+        Ok(match job {
+            Job::FindEdge { lo, within, rows } => {
+                Report::Edge(copy::next_edge(session, context, lo, within, *rows).await?)
+            }
+            Job::Copy { chunk, range } => {
+                match copy::copy_chunk(session, context, chunk.number(), range).await? {
+                    Copied::Rows(rows) => {
+                        Report::Copied { chunk: *chunk, rows, took: began.elapsed() }
+                    }
+                    Copied::Already => {
+                        Report::Copied { chunk: *chunk, rows: 0, took: began.elapsed() }
+                    }
+                    Copied::Conflicts(keys) => {
+                        Report::CopyConflicts { chunk: *chunk, range: range.clone(), keys }
+                    }
+                }
+            }
+            Job::Replay { batch, keys } => {
+                let transaction = match self.role {
+                    Role::Cutter => Transaction::UnderLock,
+                    _ => Transaction::Own,
+                };
+                replay::replay(session, context, keys, transaction).await?;
+                Report::Replayed { batch: *batch, keys: keys.len(), took: began.elapsed() }
+            }
+            Job::CompareRange { range } => {
+                let compared = verify::compare_range(session, context, range).await?;
+                Report::RangeCompared { compared, took: began.elapsed() }
+            }
+            Job::CompareKeys { keys } => {
+                let compared = verify::compare_keys(session, context, keys).await?;
+                Report::KeysCompared { keys: keys.clone(), compared }
+            }
+            Job::Heartbeat { id } => {
+                session.query_drop(context.state.heartbeat_sql(*id)).await?;
+                if session.affected_rows() != 1 {
+                    return Err(Error::failed(format!(
+                        "the heartbeat row is gone from {}",
+                        context.state.name()
+                    ))
+                    .remedy("Something else has changed the state table; start again.")
+                    .into());
+                }
+                Report::Heartbeat { id: *id }
+            }
+            Job::Lock { wait } => Report::Lock(cutover::lock(session, context, *wait).await?),
+            Job::Unlock => {
+                cutover::unlock(session).await?;
+                Report::Unlocked
+            }
+            Job::Swap => {
+                cutover::carry_auto_increment(session, context).await?;
+                cutover::swap(session, context, &self.server).await?;
+                Report::Swapped
+            }
+        })
+    }
+
+    async fn reconnect(&self) -> Result<Session> {
+        let began = Instant::now();
+        let mut attempt = 0;
+        loop {
+            match self.server.session(&self.settings).await {
+                Ok(session) => return Ok(session),
+                Err(error) if error.kind() == Kind::Transient && began.elapsed() < RECONNECT_FOR => {
+                    attempt += 1;
+                    tracing::debug!(role = ?self.role, %error, attempt, "connecting");
+                    back_off(attempt).await;
+                }
+                Err(error) => return Err(error.into_kind(Kind::Failed)),
+            }
+        }
+    }
+
+    /// Names the row that does not fit (I7).
+    async fn explain(
+        &self,
+        session: &mut Session,
+        job: &Job,
+        cause: mysql_async::Error,
+    ) -> Error {
+        let key = &self.context.plan.key.source;
+        let predicate = match job {
+            Job::Copy { range, .. } | Job::CompareRange { range } => range_predicate(key, range),
+            Job::Replay { keys, .. } | Job::CompareKeys { keys } => key.in_list(keys),
+            _ => return to_error(cause, &self.describe(job)),
+        };
+        let found = match predicate {
+            Ok(predicate) => copy::explain_misfit(session, &self.context, &predicate, cause).await,
+            Err(error) => return error,
+        };
+        found.unwrap_or_else(|failure| failure.into_error(&self.describe(job)))
+    }
+
+    fn describe(&self, job: &Job) -> String {
+        let plan = &self.context.plan;
+        let range = |range| describe_range(&plan.key.source, range);
+        match job {
+            Job::FindEdge { .. } => format!("finding the next chunk of {}", plan.names.source),
+            Job::Copy { range: r, .. } => format!("copying {} ({})", plan.names.source, range(r)),
+            Job::Replay { keys, .. } => {
+                format!("replaying {} changed rows of {}", keys.len(), plan.names.source)
+            }
+            Job::CompareRange { range: r } => {
+                format!("verifying {} ({})", plan.names.source, range(r))
+            }
+            Job::CompareKeys { keys } => {
+                format!("verifying {} rows of {}", keys.len(), plan.names.source)
+            }
+            Job::Heartbeat { .. } => format!("writing the heartbeat to {}", self.context.state.name()),
+            Job::Lock { .. } => format!("locking {} for the cut-over", plan.names.source),
+            Job::Unlock => format!("unlocking {}", plan.names.source),
+            Job::Swap => format!("swapping {}", plan.names.source),
+        }
+    }
+}
+
+/// Waits before another attempt: exponentially longer up to 2 s, with jitter so that two hands that
+/// met each other do not meet again.
+async fn back_off(attempt: u32) {
+    let limit = (10_u64 << attempt.min(8)).min(2_000);
+    let wait = rand::rng().random_range(limit / 2..=limit);
+    tokio::time::sleep(Duration::from_millis(wait)).await;
+}

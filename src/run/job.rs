@@ -1,0 +1,75 @@
+//! What the conductor asks of its hands, and what they answer.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::key::Key;
+use crate::ledger::{BatchId, ChunkId, Edge, Range};
+use crate::verify::Compared;
+
+/// A piece of work for a hand.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Find the upper edge of the next chunk.
+    FindEdge { lo: Edge<Key>, within: Edge<Key>, rows: u64 },
+    /// Copy a chunk.
+    Copy { chunk: ChunkId, range: Range<Key> },
+    /// Replay a batch and commit.
+    Replay { batch: BatchId, keys: Vec<Key> },
+    /// Compare a range of both tables.
+    CompareRange { range: Range<Key> },
+    /// Compare single rows of both tables.
+    CompareKeys { keys: Vec<Key> },
+    /// Commit a heartbeat.
+    Heartbeat { id: u64 },
+    /// Take the cut-over's locks.
+    Lock { wait: u32 },
+    /// Give them back.
+    Unlock,
+    /// Swap the tables.
+    Swap,
+}
+
+/// The answer to a job.
+#[derive(Debug)]
+pub(crate) enum Report {
+    Edge(Edge<Key>),
+    Copied { chunk: ChunkId, rows: u64, took: Duration },
+    CopyConflicts { chunk: ChunkId, range: Range<Key>, keys: Vec<Key> },
+    Replayed { batch: BatchId, keys: usize, took: Duration },
+    /// A batch was rolled back for a reason that passes; its keys stay due.
+    ReplayDeferred { batch: BatchId },
+    RangeCompared { compared: Compared, took: Duration },
+    KeysCompared { keys: Vec<Key>, compared: Compared },
+    Heartbeat { id: u64 },
+    /// Whether the locks were granted.
+    Lock(bool),
+    Unlocked,
+    /// What was tried under the cut-over's locks did not work, and the locks are gone.
+    AttemptFailed { batch: Option<BatchId>, error: Error },
+    Swapped,
+    /// The job cannot be done; the run has to end.
+    Failed(Error),
+}
+
+/// The kinds of hands: each has its own connection and does one job at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Role {
+    /// Finds the edges of chunks.
+    Scout,
+    /// Copies chunks and compares ranges.
+    Copier(usize),
+    /// Replays batches and compares rows.
+    Replayer(usize),
+    /// Commits heartbeats.
+    Heart,
+    /// Holds the cut-over's locks.
+    Cutter,
+}
+
+/// A report with the hand that it comes from.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) from: Role,
+    pub(crate) report: Report,
+}

@@ -1,0 +1,181 @@
+//! A run from beginning to end: check, create, copy and replay, verify, cut over, tidy up.
+
+mod conductor;
+mod copying;
+mod crew;
+mod hand;
+mod hands;
+mod heart;
+mod job;
+mod prepare;
+mod swapping;
+mod verifying;
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use mysql_async::prelude::Queryable;
+
+pub use conductor::Tally;
+pub use prepare::{Checked, Prepared, Request, check, create, open, remove};
+
+use conductor::{Conductor, Inputs, Limits};
+use crew::{Crew, Strength};
+
+use crate::error::{Error, Kind, Result};
+use crate::plan::Names;
+use crate::progress::{Phase, Progress};
+use crate::server::{RunLock, Server, Session, to_error};
+use crate::state::{MARK, quoted_comment};
+use crate::stream::{Stream, StreamConfig, Watch, current_position};
+
+/// How a run is to be carried out.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Connections that copy and compare.
+    pub workers: usize,
+    /// How long one chunk should take.
+    pub chunk_time: Duration,
+    /// Whether the old table is kept after the cut-over.
+    pub keep_old: bool,
+}
+
+/// What a run has done.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// What was measured.
+    pub tally: Tally,
+    /// The tables; the shadow table has the source's name now.
+    pub names: Names,
+    /// The whole time.
+    pub took: Duration,
+    /// Whether the old table is still there.
+    pub old_kept: bool,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// Carries out an ALTER.
+///
+/// A message through `stop` ends the run cleanly at the next possible moment.
+///
+/// # Errors
+/// See [`crate::error::Kind`]; except for an ambiguous outcome, nothing is left behind.
+pub async fn run(
+    server: &Server,
+    request: &Request,
+    options: &Options,
+    progress: &Progress,
+    stop: &Receiver<()>,
+) -> Result<Outcome> {
+    let began = Instant::now();
+    let mut session = open(server).await?;
+    let checked = check(&mut session, request).await?;
+    progress.update(|snapshot| snapshot.rows_estimated = checked.source.rows);
+    let lock = RunLock::acquire(server, &checked.source.name).await?;
+    let names = checked.names.clone();
+    let prepared = create(&mut session, checked, request, &lock).await?;
+    let warnings = prepared.context.plan.warnings.clone();
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let outcome = execute(server, &mut session, &prepared, options, request, progress, stop).await;
+    let mut session = reopen(server, session).await?;
+    let result = match outcome {
+        Ok(tally) => {
+            let old_kept = tidy_up(&mut session, &prepared, options).await;
+            Ok(Outcome { tally, names, took: began.elapsed(), old_kept, warnings })
+        }
+        Err(error) if error.kind() == Kind::Ambiguous => Err(error),
+        Err(error) => {
+            if let Err(left) = remove(&mut session, &names).await {
+                tracing::error!(error = %left, "helper tables are left: `replank cleanup` removes them");
+            }
+            Err(error)
+        }
+    };
+    session.close().await;
+    lock.release().await;
+    result
+}
+
+/// The session for the DDL of the end: the one of the beginning, or another if that is lost.
+async fn reopen(server: &Server, mut session: Session) -> Result<Session> {
+    if session.ping().await.is_ok() {
+        return Ok(session);
+    }
+    open(server).await
+}
+
+async fn execute(
+    server: &Server,
+    session: &mut Session,
+    prepared: &Prepared,
+    options: &Options,
+    request: &Request,
+    progress: &Progress,
+    stop: &Receiver<()>,
+) -> Result<Tally> {
+    if stop.try_recv().is_ok() {
+        return Err(Error::new(Kind::Interrupted, "stopped on request"));
+    }
+    let plan = &prepared.context.plan;
+    let start = current_position(session, prepared.facts.version_number).await?;
+    let (stream, deliveries) = Stream::start(StreamConfig {
+        server: server.clone(),
+        start,
+        watch: Watch {
+            source: plan.names.source.clone(),
+            key: plan.key.source.clone(),
+            columns: plan.source.columns.len(),
+            shadow: plan.names.shadow.clone(),
+            state: plan.names.state.clone(),
+            dialect: prepared.facts.dialect(),
+            own_mark: prepared.context.mark.clone(),
+        },
+    })?;
+    let parallel_replay = plan.key_is_only_unique();
+    let strength =
+        Strength { copiers: options.workers, replayers: if parallel_replay { 2 } else { 1 } };
+    let (crew, hands, messages) = Crew::start(server, prepared, strength);
+    let limits = Limits {
+        chunk_time: options.chunk_time,
+        lock_wait: Duration::from_secs(u64::from(request.lock_wait)),
+        parallel_replay,
+    };
+    let conductor = Conductor::new(hands, limits, progress.clone());
+    let inputs = Inputs { deliveries, messages, stop: stop.clone() };
+    let outcome = tokio::task::spawn_blocking(move || conductor.conduct(inputs))
+        .await
+        .unwrap_or_else(|panic| Err(Error::failed("the conductor panicked").caused_by(panic)));
+    stream.stop();
+    crew.dismiss().await;
+    progress.update(|snapshot| snapshot.phase = Phase::Done);
+    outcome
+}
+
+/// After the swap: what is left of the run goes, the old table is marked or dropped. A failure here
+/// changes nothing about the success of the run. Returns whether the old table is still there.
+async fn tidy_up(session: &mut Session, prepared: &Prepared, options: &Options) -> bool {
+    let names = &prepared.context.plan.names;
+    let old = if options.keep_old {
+        let comment = format!(
+            "{MARK} old table of {}, {}, until {}. {}",
+            names.source.table.as_str(),
+            prepared.context.mark,
+            jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+            prepared.context.plan.source.comment
+        );
+        format!("ALTER TABLE {} COMMENT = {}", names.old, quoted_comment(&comment))
+    } else {
+        format!("DROP TABLE {}", names.old)
+    };
+    let old = session.query_drop(old).await.map_err(|e| to_error(e, &format!("after the swap: {}", names.old)));
+    if let Err(error) = &old {
+        tracing::error!(%error, "the new table is in place, but the old one could not be marked or dropped");
+    }
+    if let Err(error) = prepared.context.state.drop(session).await {
+        tracing::error!(%error, "the new table is in place, but the state table is left");
+    }
+    options.keep_old || old.is_err()
+}

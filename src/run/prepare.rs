@@ -1,0 +1,237 @@
+//! From a request to a shadow table that is ready to be filled.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use mysql_async::prelude::Queryable;
+use rand::Rng;
+
+use crate::error::{Error, Kind, Result};
+use crate::plan::{Names, Plan};
+use crate::preflight;
+use crate::schema::alter::AlterStatement;
+use crate::schema::table::Table;
+use crate::server::{RunLock, Server, ServerFacts, Session, SessionSettings, to_error};
+use crate::sql::{TableName, text};
+use crate::state::{Registry, StateTable};
+use crate::work::Context;
+
+/// What is to be done to which table.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The schema, where the statement or `--database` names one.
+    pub schema: Option<String>,
+    /// The table, where `--table` names it.
+    pub table: Option<String>,
+    /// The clauses of an ALTER TABLE, or a whole one.
+    pub statement: String,
+    /// Seconds that one attempt at the cut-over may keep the application waiting.
+    pub lock_wait: u32,
+    /// The time zone for conversions of TIMESTAMP; the server's if not given.
+    pub time_zone: Option<String>,
+}
+
+/// What the checks found; nothing has been created yet.
+#[derive(Debug)]
+pub struct Checked {
+    /// The server.
+    pub facts: ServerFacts,
+    /// The source.
+    pub source: Table,
+    /// The ALTER.
+    pub alter: AlterStatement,
+    /// The names of the run's tables.
+    pub names: Names,
+}
+
+/// Reads the request and the table, and checks everything that can be checked without creating
+/// anything.
+///
+/// # Errors
+/// Refused with all findings.
+pub async fn check(session: &mut Session, request: &Request) -> Result<Checked> {
+    let facts = ServerFacts::read(session).await?;
+    let (name, alter) = target(&facts, request)?;
+    let mut findings = preflight::settings(&facts);
+    findings.extend(preflight::privileges(session, &name.schema).await?);
+    preflight::refuse(findings)?;
+    let source = Table::read(session, &name).await?.ok_or_else(|| {
+        Error::refused(format!("there is no table {name}"))
+            .remedy("Check --database and --table; mind the case of the name.")
+    })?;
+    let mut findings = preflight::structure(&source, &alter);
+    findings.extend(preflight::foreign_keys(session, &source).await?);
+    findings.extend(preflight::triggers(session, &source).await?);
+    findings.extend(preflight::views(session, &source, &alter).await?);
+    preflight::refuse(findings)?;
+    let existing: Vec<String> = session
+        .exec(
+            "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?",
+            (name.schema.as_str(),),
+        )
+        .await
+        .map_err(|e| to_error(e, "reading the names of tables"))?;
+    let existing: HashSet<String> = existing.into_iter().map(|name| name.to_lowercase()).collect();
+    let names = Names::choose(&source.name, &existing)?;
+    Ok(Checked { facts, source, alter, names })
+}
+
+/// The table that is meant, and what is to be done to it.
+fn target(facts: &ServerFacts, request: &Request) -> Result<(TableName, AlterStatement)> {
+    let dialect = facts.dialect();
+    let alter = match &request.table {
+        Some(_) => AlterStatement::parse_clauses(&request.statement, dialect)?,
+        None => AlterStatement::parse(&request.statement, dialect)?,
+    };
+    let (schema, table) = match &alter.table {
+        Some((schema, table)) => (schema.clone(), Some(table.clone())),
+        None => (None, None),
+    };
+    let one = |flag: &str, given: &Option<String>, stated: Option<String>| match (given, stated) {
+        (Some(given), Some(stated)) if *given != stated => Err(Error::refused(format!(
+            "{flag} says {given}, but the statement says {stated}"
+        ))
+        .remedy(format!("Leave out {flag}, or make them agree."))),
+        (given, stated) => Ok(stated.or_else(|| given.clone())),
+    };
+    // A default database may differ from the schema that the statement names.
+    let schema = schema.or_else(|| request.schema.clone()).ok_or_else(|| {
+        Error::refused("no database is named")
+            .remedy("Give --database, or write the table as database.table in the statement.")
+    })?;
+    let table = one("--table", &request.table, table)?
+        .ok_or_else(|| Error::refused("no table is named").remedy("Give --table."))?;
+    Ok((TableName::new(schema, table), alter))
+}
+
+/// A shadow table that is ready to be filled.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The server.
+    pub facts: ServerFacts,
+    /// What every worker knows.
+    pub context: Context,
+    /// The settings of every session that moves rows.
+    pub settings: SessionSettings,
+}
+
+/// Creates the state table and the shadow table.
+///
+/// # Errors
+/// Refused when the server refuses the ALTER; nothing is left behind then.
+pub async fn create(
+    session: &mut Session,
+    checked: Checked,
+    request: &Request,
+    _lock: &RunLock,
+) -> Result<Prepared> {
+    let run = format!("{:012x}", rand::rng().random_range(0_u64..1 << 48));
+    let state = StateTable::at(checked.names.state.clone());
+    let registry = Registry::new(&checked.names, &run, &checked.alter.clauses);
+    state.create(session, &registry).await?;
+    match build(session, checked, request, &state, &run).await {
+        Ok(prepared) => Ok(prepared),
+        Err((names, error)) => {
+            remove(session, &names).await?;
+            // Whatever failed, everything is as it was.
+            Err(if error.kind() == Kind::Failed { error.into_kind(Kind::Refused) } else { error })
+        }
+    }
+}
+
+async fn build(
+    session: &mut Session,
+    checked: Checked,
+    request: &Request,
+    state: &StateTable,
+    run: &str,
+) -> std::result::Result<Prepared, (Names, Error)> {
+    let Checked { facts, source, alter, names } = checked;
+    match shadow(session, &facts, source, &alter, &names, request).await {
+        Ok((plan, settings)) => Ok(Prepared {
+            facts,
+            context: Context {
+                plan: Arc::new(plan),
+                state: state.clone(),
+                mark: format!("replank run {run}"),
+            },
+            settings,
+        }),
+        Err(error) => Err((names, error)),
+    }
+}
+
+/// Makes the shadow table with the user's ALTER, and compares.
+///
+/// The ALTER is run under the `sql_mode` of the server's new sessions, as it would be run by hand.
+async fn shadow(
+    session: &mut Session,
+    facts: &ServerFacts,
+    source: Table,
+    alter: &AlterStatement,
+    names: &Names,
+    request: &Request,
+) -> Result<(Plan, SessionSettings)> {
+    let create = format!("CREATE TABLE {} LIKE {}", names.shadow, names.source);
+    session.query_drop(create).await.map_err(|e| to_error(e, "creating the shadow table"))?;
+    let copy_mode: Option<String> = session
+        .query_first("SELECT @@SESSION.sql_mode")
+        .await
+        .map_err(|e| to_error(e, "reading sql_mode"))?;
+    let set_mode = |mode: &str| format!("SET SESSION sql_mode = {}", text(mode));
+    session
+        .query_drop(set_mode(&facts.sql_mode))
+        .await
+        .map_err(|e| to_error(e, "setting sql_mode"))?;
+    session
+        .query_drop(format!("ALTER TABLE {} {}", names.shadow, alter.clauses))
+        .await
+        .map_err(|e| {
+            to_error(e, "the server refuses the ALTER on the (empty) shadow table")
+                .remedy("Mend the statement; it would be refused on the table itself as well.")
+        })?;
+    session
+        .query_drop(set_mode(&copy_mode.unwrap_or_default()))
+        .await
+        .map_err(|e| to_error(e, "setting sql_mode"))?;
+    let shadow = Table::read(session, &names.shadow)
+        .await?
+        .ok_or_else(|| Error::refused(format!("{} is gone after the ALTER", names.shadow)))?;
+    let started_at: Option<String> = session
+        .query_first("SELECT DATE_FORMAT(NOW(6), '%Y-%m-%d %H:%i:%s.%f')")
+        .await
+        .map_err(|e| to_error(e, "reading the time"))?;
+    let mut plan =
+        Plan::new(names.clone(), source, shadow, alter, &started_at.unwrap_or_default())?;
+    let mut settings = SessionSettings::default();
+    if plan.columns.depends_on_time_zone() {
+        let zone = request.time_zone.clone().unwrap_or_else(|| facts.time_zone.clone());
+        plan.warnings.push(format!(
+            "TIMESTAMP values are converted in the time zone {zone} (--time-zone)"
+        ));
+        settings.time_zone = zone;
+    }
+    Ok((plan, settings))
+}
+
+/// Removes what the run has created: the shadow table, then the state table that says it was there.
+///
+/// # Errors
+/// As the server's.
+pub async fn remove(session: &mut Session, names: &Names) -> Result<()> {
+    for table in [&names.shadow, &names.state] {
+        session
+            .query_drop(format!("DROP TABLE IF EXISTS {table}"))
+            .await
+            .map_err(|e| to_error(e, &format!("dropping {table}")))?;
+    }
+    Ok(())
+}
+
+/// Opens a session for the checks and the DDL of a run.
+///
+/// # Errors
+/// As [`Server::session`].
+pub async fn open(server: &Server) -> Result<Session> {
+    server.session(&SessionSettings::default()).await
+}

@@ -1,0 +1,163 @@
+//! The verification phase: which range to compare next, and what became of the keys that differed.
+
+use std::collections::VecDeque;
+
+use crate::error::{Error, Result};
+use crate::key::Key;
+use crate::ledger::{Edge, Ledger, Range, Seq};
+use crate::pace::Sizer;
+use crate::verify::{Compared, Suspects, Verdict};
+
+use super::job::Job;
+
+/// The most suspects that are compared in one statement.
+const LOOK: usize = 500;
+
+/// A comparison of suspects whose verdict waits until the stream has delivered what came before its end.
+#[derive(Debug)]
+struct Look {
+    keys: Vec<Key>,
+    differing: Vec<Key>,
+    /// The heartbeat that was sent after it.
+    after: u64,
+}
+
+/// The state of the verification.
+#[derive(Debug)]
+pub(crate) struct Verifying {
+    /// The upper edge up to which ranges are known.
+    known: Edge<Key>,
+    seeking: bool,
+    planned: VecDeque<Range<Key>>,
+    comparing: usize,
+    looking: bool,
+    look: Option<Look>,
+    pub(crate) suspects: Suspects<Key>,
+    pub(crate) sizer: Sizer,
+    /// Looks since the last suspect was added that ended without clearing all.
+    rounds: u32,
+}
+
+impl Verifying {
+    pub(crate) fn new(sizer: Sizer) -> Self {
+        Verifying {
+            known: Edge::Start,
+            seeking: false,
+            planned: VecDeque::new(),
+            comparing: 0,
+            looking: false,
+            look: None,
+            suspects: Suspects::new(),
+            sizer,
+            rounds: 0,
+        }
+    }
+
+    /// The search for the next edge, if one is needed.
+    pub(crate) fn seek(&mut self, ahead: usize) -> Option<Job> {
+        if self.seeking || self.known == Edge::End || self.planned.len() >= ahead {
+            return None;
+        }
+        self.seeking = true;
+        Some(Job::FindEdge {
+            lo: self.known.clone(),
+            within: Edge::End,
+            rows: self.sizer.rows(),
+        })
+    }
+
+    /// The search has found an edge.
+    pub(crate) fn found(&mut self, hi: Edge<Key>) {
+        self.seeking = false;
+        let lo = std::mem::replace(&mut self.known, hi.clone());
+        self.planned.push_back(Range { lo, hi });
+    }
+
+    /// The next comparison: of a range, or of suspects whose replay is done.
+    pub(crate) fn next(&mut self, ledger: &Ledger<Key>) -> Option<Job> {
+        if let Some(range) = self.planned.pop_front() {
+            self.comparing += 1;
+            return Some(Job::CompareRange { range });
+        }
+        if self.looking || self.look.is_some() {
+            return None;
+        }
+        let keys = self.suspects.next_look(LOOK, ledger.visible(), |key| !ledger.is_due(key));
+        if keys.is_empty() {
+            return None;
+        }
+        self.looking = true;
+        Some(Job::CompareKeys { keys })
+    }
+
+    /// A range was compared: its differing keys are replayed and looked at again.
+    pub(crate) fn compared(&mut self, ledger: &mut Ledger<Key>, compared: Compared) {
+        self.comparing -= 1;
+        for key in compared.differing {
+            self.suspects.add(key.clone(), ledger.is_due(&key));
+            ledger.touch(key);
+            self.rounds = 0;
+        }
+    }
+
+    /// Suspects were compared; `heartbeat` is the next one to be sent.
+    pub(crate) fn looked(&mut self, keys: Vec<Key>, compared: Compared, heartbeat: u64) {
+        self.looking = false;
+        self.look = Some(Look { keys, differing: compared.differing, after: heartbeat });
+    }
+
+    /// Whether a verdict waits for a heartbeat.
+    pub(crate) fn wants_heartbeat(&self) -> bool {
+        self.look.is_some()
+    }
+
+    /// The stream delivered a change.
+    pub(crate) fn change(&mut self, key: &Key, seq: Seq) {
+        self.suspects.change(key, seq);
+    }
+
+    /// Heartbeat `seen` has come back: gives the verdicts that waited for it.
+    ///
+    /// # Errors
+    /// Failed when a row differs although it was replayed and has not changed since.
+    pub(crate) fn judge(&mut self, ledger: &mut Ledger<Key>, seen: u64) -> Result<()> {
+        if self.look.as_ref().is_none_or(|look| look.after > seen) {
+            return Ok(());
+        }
+        let Some(look) = self.look.take() else { return Ok(()) };
+        for key in &look.keys {
+            let equal = look.differing.binary_search(key).is_err();
+            match self.suspects.looked(key, equal) {
+                Verdict::Cleared => {}
+                Verdict::Undecided => ledger.touch(key.clone()),
+                Verdict::Divergent => {
+                    return Err(Error::failed(format!(
+                        "a row differs between source and shadow table although it was replayed and \
+                         has not changed since: {key:?}"
+                    ))
+                    .remedy(
+                        "Writes that are not in the binlog (sql_log_bin=0), or a fault of replank: \
+                         please report it with the output of -vv.",
+                    ));
+                }
+            }
+        }
+        self.rounds += 1;
+        Ok(())
+    }
+
+    /// Whether every range was compared and no suspect is left, but for rows that the application
+    /// changes so often that only the cut-over's lock can tell.
+    pub(crate) fn is_done(&self) -> bool {
+        const ENOUGH_ROUNDS: u32 = 5;
+        const FEW: usize = 200;
+        self.known == Edge::End
+            && !self.seeking
+            && self.planned.is_empty()
+            && self.comparing == 0
+            && !self.looking
+            && self.look.is_none()
+            && (self.suspects.is_empty()
+                || (self.rounds >= ENOUGH_ROUNDS && self.suspects.len() <= FEW))
+    }
+}

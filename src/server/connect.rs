@@ -1,0 +1,235 @@
+//! Opening connections, and the session settings that make copying exact (I7).
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{ClientIdentity, Conn, DriverError, Opts, OptsBuilder, SslOpts};
+
+use super::fault::to_error;
+use crate::config::{Connection, Endpoint, TlsMode};
+use crate::error::{Error, Result};
+use crate::sql;
+
+/// How long one attempt to connect may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The `sql_mode` of every session that copies rows (I7). Strict, so that a value that does not fit is
+/// an error and not a warning; without `NO_ZERO_DATE` and `NO_ZERO_IN_DATE` and with
+/// `ALLOW_INVALID_DATES`, so that a date that is in the table today is copied as it is; with
+/// `NO_AUTO_VALUE_ON_ZERO`, so that an id of 0 stays 0.
+const COPY_SQL_MODE: &str =
+    "STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,\
+     NO_ENGINE_SUBSTITUTION";
+
+/// Settings that differ from one run to another.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// `time_zone` of the session. `+00:00` unless the ALTER converts between TIMESTAMP and another
+    /// type, where the result depends on it.
+    pub time_zone: String,
+    /// Seconds that a statement may wait for a row lock or a metadata lock.
+    pub lock_wait: u32,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        SessionSettings { time_zone: "+00:00".to_owned(), lock_wait: 10 }
+    }
+}
+
+/// A server that sessions can be opened on.
+#[derive(Debug, Clone)]
+pub struct Server {
+    opts: Opts,
+    /// Whether a server without TLS is spoken to in the clear (`--tls-mode preferred`).
+    plain_allowed: bool,
+    display: String,
+}
+
+/// A connection with replank's session settings. Dereferences to the driver's connection.
+#[derive(Debug)]
+pub struct Session {
+    conn: Conn,
+}
+
+impl Deref for Session {
+    type Target = Conn;
+    fn deref(&self) -> &Conn {
+        &self.conn
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+}
+
+impl Session {
+    /// The bare connection, for a use that turns it into something else (the binlog stream).
+    pub fn into_conn(self) -> Conn {
+        self.conn
+    }
+
+    /// Says goodbye to the server. A connection that is only dropped is closed in the background,
+    /// where its locks and its transaction live on for a moment.
+    pub async fn close(self) {
+        if let Err(error) = self.conn.disconnect().await {
+            tracing::debug!(%error, "closing a connection");
+        }
+    }
+
+    /// Refuses to go on when the last statement left a warning or an error in the diagnostics area
+    /// (I7). Notes are what a native ALTER leaves as well, for instance when a DECIMAL loses digits.
+    pub async fn refuse_warnings(&mut self, doing: &str) -> Result<()> {
+        if self.conn.get_warnings() == 0 {
+            return Ok(());
+        }
+        let warnings: Vec<(String, u16, String)> =
+            self.conn.query("SHOW WARNINGS LIMIT 10").await.map_err(|e| to_error(e, doing))?;
+        match warnings.into_iter().find(|(level, _, _)| level != "Note") {
+            None => Ok(()),
+            Some((level, code, message)) => Err(Error::failed(format!(
+                "{doing}: the server answered with {} {code}: {message}",
+                level.to_lowercase()
+            ))
+            .remedy("Mend the row that the message names, or change the ALTER so that it fits.")),
+        }
+    }
+}
+
+impl Server {
+    /// A server at a configured endpoint. No connection is opened yet.
+    pub fn new(connection: &Connection) -> Self {
+        let mut builder = OptsBuilder::default()
+            .user(Some(connection.user.clone()))
+            .pass(connection.password.as_ref().map(|secret| secret.expose().to_owned()));
+        builder = match &connection.endpoint {
+            Endpoint::Tcp { host, port } => {
+                builder.ip_or_hostname(host.clone()).tcp_port(*port).prefer_socket(false)
+            }
+            Endpoint::Socket(path) => {
+                builder.prefer_socket(true).socket(Some(path.to_string_lossy().into_owned()))
+            }
+        };
+        if matches!(connection.endpoint, Endpoint::Tcp { .. }) {
+            builder = builder.ssl_opts(tls_options(connection));
+        }
+        Server {
+            opts: base_options(builder),
+            plain_allowed: connection.tls.mode == TlsMode::Preferred,
+            display: connection.display(),
+        }
+    }
+
+    /// A server described by driver options: for tests and the demo, whose server is their own.
+    pub fn from_opts(builder: OptsBuilder) -> Self {
+        let opts = base_options(builder.prefer_socket(false));
+        let display = format!(
+            "{}@{}:{}",
+            opts.user().unwrap_or_default(),
+            opts.ip_or_hostname(),
+            opts.tcp_port()
+        );
+        Server { opts, plain_allowed: false, display }
+    }
+
+    /// `user@host:port`, for logs and messages.
+    pub fn display(&self) -> &str {
+        &self.display
+    }
+
+    /// The driver's options, without a schema.
+    pub fn opts(&self) -> &Opts {
+        &self.opts
+    }
+
+    /// A connection with the server's own session settings.
+    ///
+    /// # Errors
+    /// Refused when the server turns the user away; transient when it cannot be reached.
+    pub async fn connect(&self) -> Result<Session> {
+        match self.try_connect(self.opts.clone()).await {
+            Err(mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer))
+                if self.plain_allowed =>
+            {
+                let plain = OptsBuilder::from_opts(self.opts.clone()).ssl_opts(None);
+                self.try_connect(plain.into()).await
+            }
+            outcome => outcome,
+        }
+        .map(|conn| Session { conn })
+        .map_err(|error| to_error(error, &format!("connecting to {}", self.display)))
+    }
+
+    async fn try_connect(&self, opts: Opts) -> mysql_async::Result<Conn> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, Conn::new(opts)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
+            )
+            .into()),
+        }
+    }
+
+    /// A connection set up for copying rows.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn session(&self, settings: &SessionSettings) -> Result<Session> {
+        let mut session = self.connect().await?;
+        session
+            .query_drop(format!(
+                "SET SESSION sql_mode = '{COPY_SQL_MODE}', time_zone = {zone}, \
+                 transaction_isolation = 'READ-COMMITTED', autocommit = 1, \
+                 lock_wait_timeout = {wait}, innodb_lock_wait_timeout = {wait}, \
+                 wait_timeout = 86400, max_execution_time = 0, sql_safe_updates = 0, \
+                 sql_select_limit = DEFAULT, sql_big_selects = 1, unique_checks = 1, \
+                 sql_generate_invisible_primary_key = 0, \
+                 show_gipk_in_create_table_and_information_schema = 1, \
+                 information_schema_stats_expiry = 0, sql_quote_show_create = 1",
+                zone = sql::text(&settings.time_zone),
+                wait = settings.lock_wait.max(1),
+            ))
+            .await
+            .map_err(|e| to_error(e, "setting up a session"))?;
+        Ok(session)
+    }
+}
+
+fn base_options(builder: OptsBuilder) -> Opts {
+    builder
+        .db_name(None::<String>)
+        // The largest packet that the protocol allows, 1 GiB: a row event is as large as its row.
+        .max_allowed_packet(Some(1 << 30))
+        .tcp_keepalive(Some(Duration::from_secs(30)))
+        .stmt_cache_size(0)
+        .connect_attribute("program_name", "replank")
+        .connect_attribute("program_version", env!("CARGO_PKG_VERSION"))
+        .into()
+}
+
+fn tls_options(connection: &Connection) -> Option<SslOpts> {
+    let tls = &connection.tls;
+    let mut options = SslOpts::default();
+    match tls.mode {
+        TlsMode::Disabled => return None,
+        TlsMode::Preferred | TlsMode::Required => {
+            options = options
+                .with_danger_accept_invalid_certs(true)
+                .with_danger_skip_domain_validation(true);
+        }
+        TlsMode::VerifyCa => options = options.with_danger_skip_domain_validation(true),
+        TlsMode::VerifyIdentity => {}
+    }
+    if let Some(ca) = &tls.ca {
+        options = options.with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true);
+    }
+    if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
+        options = options
+            .with_client_identity(Some(ClientIdentity::new(cert.clone().into(), key.clone().into())));
+    }
+    Some(options)
+}

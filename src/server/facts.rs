@@ -1,0 +1,109 @@
+//! What the server is and how it is set up, read once at the start.
+
+use mysql_async::Row;
+use mysql_async::prelude::Queryable;
+
+use super::{Session, to_error};
+use crate::error::{Error, Result};
+
+/// Version and settings of the server.
+#[derive(Debug, Clone)]
+pub struct ServerFacts {
+    /// As `VERSION()` prints it.
+    pub version: String,
+    /// `major * 10000 + minor * 100 + patch`, as in version comments.
+    pub version_number: u32,
+    /// Whether this is MariaDB.
+    pub mariadb: bool,
+    /// `@@server_uuid`, which tells one server from another.
+    pub server_uuid: String,
+    /// `log_bin`.
+    pub log_bin: bool,
+    /// `binlog_format` of the server.
+    pub binlog_format: String,
+    /// `binlog_order_commits`.
+    pub binlog_order_commits: bool,
+    /// `gtid_mode`.
+    pub gtid_mode: String,
+    /// `read_only` or `super_read_only`.
+    pub read_only: bool,
+    /// `sql_mode` of new sessions, under which the ALTER is read.
+    pub sql_mode: String,
+    /// `time_zone` of new sessions, with `SYSTEM` resolved to its offset or name.
+    pub time_zone: String,
+    /// `lower_case_table_names`.
+    pub lower_case_table_names: u8,
+}
+
+impl ServerFacts {
+    /// Reads the facts.
+    ///
+    /// # Errors
+    /// Transient when the connection breaks; refused on a flavour or version without these settings.
+    pub async fn read(session: &mut Session) -> Result<Self> {
+        let doing = "reading the server's settings";
+        let version: String = session
+            .query_first("SELECT VERSION()")
+            .await
+            .map_err(|e| to_error(e, doing))?
+            .unwrap_or_default();
+        let mariadb = version.to_lowercase().contains("mariadb");
+        let version_number = parse_version(&version);
+        if mariadb || version_number < 80_013 {
+            return Err(Error::refused(format!("{version} is not supported"))
+                .remedy("replank needs MySQL 8.0.13 or later: its cut-over renames under LOCK TABLES."));
+        }
+        let row: Row = session
+            .query_first(
+                "SELECT CONCAT(@@GLOBAL.server_uuid, ''), @@GLOBAL.log_bin, \
+                 CONCAT(@@GLOBAL.binlog_format, ''), @@GLOBAL.binlog_order_commits, \
+                 CONCAT(@@GLOBAL.gtid_mode, ''), @@GLOBAL.read_only OR @@GLOBAL.super_read_only, \
+                 CONCAT(@@GLOBAL.sql_mode, ''), CONCAT(@@GLOBAL.time_zone, ''), \
+                 @@GLOBAL.lower_case_table_names",
+            )
+            .await
+            .map_err(|e| to_error(e, doing))?
+            .ok_or_else(|| Error::failed(format!("{doing}: empty answer")))?;
+        let text = |i: usize| row.get_opt::<String, _>(i).and_then(|v| v.ok()).unwrap_or_default();
+        let flag = |i: usize| row.get_opt::<i64, _>(i).and_then(|v| v.ok()).unwrap_or_default() != 0;
+        Ok(ServerFacts {
+            version_number,
+            mariadb,
+            server_uuid: text(0),
+            log_bin: flag(1),
+            binlog_format: text(2),
+            binlog_order_commits: flag(3),
+            gtid_mode: text(4),
+            read_only: flag(5),
+            sql_mode: text(6),
+            time_zone: text(7),
+            lower_case_table_names: row.get_opt(8).and_then(|v| v.ok()).unwrap_or_default(),
+            version,
+        })
+    }
+
+    /// How statement text is to be read on this server.
+    pub fn dialect(&self) -> crate::schema::lexer::Dialect {
+        crate::schema::lexer::Dialect::new(&self.sql_mode, self.version_number)
+    }
+}
+
+/// `9.7.4-2` → 90704; what cannot be read counts as 0.
+fn parse_version(version: &str) -> u32 {
+    let mut numbers =
+        version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0).min(99);
+    next() * 10_000 + next() * 100 + next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_version;
+
+    #[test]
+    fn versions_are_read_as_version_comments_write_them() {
+        assert_eq!(parse_version("9.7.4-2"), 90_704);
+        assert_eq!(parse_version("8.0.13"), 80_013);
+        assert_eq!(parse_version("rubbish"), 0);
+    }
+}

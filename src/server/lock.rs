@@ -1,0 +1,108 @@
+//! The advisory lock that makes runs on one table exclusive.
+//!
+//! The lock is a `GET_LOCK` of the server, held by a connection of its own for the whole run: it ends
+//! with the process, however the process ends, and needs no cleaning up.
+
+use std::hash::Hasher;
+
+use mysql_async::prelude::Queryable;
+
+use super::{Server, Session, SessionSettings, to_error};
+use crate::error::{Error, Result};
+use crate::sql::TableName;
+
+/// Held while a run or a clean-up works on a table.
+#[derive(Debug)]
+pub struct RunLock {
+    session: Session,
+    name: String,
+}
+
+impl RunLock {
+    /// Takes the lock for a table, or says who holds it.
+    ///
+    /// # Errors
+    /// Refused when another connection holds the lock.
+    pub async fn acquire(server: &Server, table: &TableName) -> Result<Self> {
+        let mut session = server.session(&SessionSettings::default()).await?;
+        let name = lock_name(table);
+        let taken: Option<Option<i64>> = session
+            .exec_first("SELECT GET_LOCK(?, 0)", (&name,))
+            .await
+            .map_err(|e| to_error(e, "taking the run lock"))?;
+        if taken.flatten() == Some(1) {
+            return Ok(RunLock { session, name });
+        }
+        let holder: Option<(u64, String, Option<String>)> = session
+            .exec_first(
+                "SELECT id, CONCAT(user, '@', host), state FROM information_schema.processlist \
+                 WHERE id = IS_USED_LOCK(?)",
+                (&name,),
+            )
+            .await
+            .map_err(|e| to_error(e, "asking who holds the run lock"))?;
+        let who = match holder {
+            Some((id, who, _)) => format!("connection {id} of {who}"),
+            None => "another connection".to_owned(),
+        };
+        session.close().await;
+        Err(Error::refused(format!("another replank works on {table}: {who} holds its lock"))
+            .remedy("Wait for that run to end, or stop it; then start again."))
+    }
+
+    /// Whether the lock is still held: it is lost when its connection is.
+    ///
+    /// # Errors
+    /// Failed when the lock is lost, because another run may have begun.
+    pub async fn check(&mut self) -> Result<()> {
+        let lost = || {
+            Error::failed("the connection that held the run lock is lost")
+                .remedy("Start the run again.")
+        };
+        let mine: Option<Option<i64>> = self
+            .session
+            .exec_first("SELECT IS_USED_LOCK(?) = CONNECTION_ID()", (&self.name,))
+            .await
+            .map_err(|e| lost().caused_by(e))?;
+        if mine.flatten() == Some(1) { Ok(()) } else { Err(lost()) }
+    }
+
+    /// Lets the lock go.
+    pub async fn release(self) {
+        self.session.close().await;
+    }
+}
+
+/// A name of at most 64 characters, the limit of `GET_LOCK`; different tables get different names as
+/// far as 64 bits tell them apart. Lower case, since table names may be case-insensitive.
+fn lock_name(table: &TableName) -> String {
+    // FNV-1a: stable across versions of the standard library, unlike its default hasher.
+    struct Fnv(u64);
+    impl Hasher for Fnv {
+        fn finish(&self) -> u64 {
+            self.0
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            for byte in bytes {
+                self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+    }
+    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    hasher.write(table.to_string().to_lowercase().as_bytes());
+    let readable: String = table.table.as_str().chars().take(32).collect();
+    format!("replank:{readable}:{:016x}", hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lock_names_fit_and_differ_by_schema() {
+        let long = "é".repeat(64);
+        let name = lock_name(&TableName::new("a", long.clone()));
+        assert!(name.chars().count() <= 64);
+        assert_ne!(name, lock_name(&TableName::new("b", long)));
+    }
+}

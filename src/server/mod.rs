@@ -1,0 +1,11 @@
+//! Connections to the MySQL server: how they are opened, how a session is set up, what its errors mean.
+
+mod connect;
+mod facts;
+mod fault;
+mod lock;
+
+pub use connect::{Server, Session, SessionSettings};
+pub use facts::ServerFacts;
+pub use fault::{Fault, duplicate_of, fault_of, to_error};
+pub use lock::RunLock;

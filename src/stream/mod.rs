@@ -1,0 +1,29 @@
+//! The binlog stream: which keys of the source have changed, and which heartbeats came back.
+//!
+//! A thread of its own reads the binlog as a replica would, takes the keys out of the row events of the
+//! source ([`event`]), and hands them to the conductor in the order of the binlog. The channel between
+//! them is bounded, so that a conductor that cannot follow slows the stream down and memory stays
+//! bounded.
+//!
+//! Nothing is passed over in silence: an event that is not known to be harmless ends the run.
+
+pub mod event;
+mod follow;
+mod transport;
+
+pub use follow::Watch;
+pub use transport::{Position, Stream, StreamConfig, current_position};
+
+use crate::key::Key;
+use crate::ledger::Seq;
+
+/// A part of the stream, in order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Delivery {
+    /// Changed keys of the source, with the number of their transaction.
+    pub changes: Vec<(Key, Seq)>,
+    /// Heartbeats, with the number of their transaction.
+    pub heartbeats: Vec<(u64, Seq)>,
+    /// The last transaction of which the stream has delivered anything.
+    pub received: Seq,
+}
