@@ -23,7 +23,8 @@
 //! | [`progress`] | what a run is doing |
 //! | [`demo`], [`throwaway`] | a server of its own, a workload with a twin, the proof |
 
-//pub mod cli;
+pub mod cleanup;
+pub mod cli;
 pub mod config;
 pub mod conflict;
 pub mod copy;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `replank` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    replank::cli::main()
+}

@@ -14,9 +14,9 @@
 //!   character has two (latin1_german2_ci). That trailing spaces do not count in PAD SPACE collations
 //!   is expressed in the encoding of the weights instead (see [`collation`](self::collation)).
 
-mod chinese;
 mod collation;
 mod compact;
+mod corrections;
 mod export;
 mod rank;
 mod statement;
@@ -213,13 +213,14 @@ impl KeySpec {
             if let PartType::Text { charset, collation, pad_space, .. } = &part.ty {
                 let text = rank::bytes_of(part, value)?;
                 let weights = weights.next().unwrap_or_default();
-                let weights = chinese::corrected(collation, text, &weights).ok_or_else(|| {
-                    Error::failed(format!(
-                        "key column {}: the server's weights of {} are not those of its characters",
-                        part.name,
-                        crate::sql::hex(text)
-                    ))
-                })?;
+                let weights =
+                    corrections::corrected(collation, text, &weights).ok_or_else(|| {
+                        Error::failed(format!(
+                            "key column {}: the server's weights do not tell {} from other texts",
+                            part.name,
+                            crate::sql::hex(text)
+                        ))
+                    })?;
                 collation::put(charset, collation, *pad_space, &weights, last, &mut ranks)?;
                 scratch.extend_from_slice(text);
             } else {

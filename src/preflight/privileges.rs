@@ -9,7 +9,7 @@ use crate::server::{Session, to_error};
 use crate::sql::Ident;
 
 /// Needed on all tables of the source's schema, since the run creates tables there.
-pub const ON_SCHEMA: [&str; 10] = [
+pub(super) const ON_SCHEMA: [&str; 10] = [
     "SELECT",
     "INSERT",
     "UPDATE",
@@ -23,7 +23,7 @@ pub const ON_SCHEMA: [&str; 10] = [
 ];
 
 /// Needed on the server, to read the binlog.
-pub const ON_SERVER: [&str; 2] = ["REPLICATION SLAVE", "REPLICATION CLIENT"];
+pub(super) const ON_SERVER: [&str; 2] = ["REPLICATION SLAVE", "REPLICATION CLIENT"];
 
 /// Checks the privileges of the session's account, its active roles included.
 ///

@@ -26,7 +26,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::Names;
 use crate::progress::{Phase, Progress};
 use crate::server::{RunLock, Server, Session, to_error};
-use crate::state::{MARK, quoted_comment};
+use crate::state::{old_mark, quoted_comment};
 use crate::stream::{Stream, StreamConfig, Watch, current_position};
 
 /// How a run is to be carried out.
@@ -160,8 +160,8 @@ async fn tidy_up(session: &mut Session, prepared: &Prepared, options: &Options) 
     let names = &prepared.context.plan.names;
     let old = if options.keep_old {
         let comment = format!(
-            "{MARK} old table of {}, {}, until {}. {}",
-            names.source.table.as_str(),
+            "{}{}, until {}. {}",
+            old_mark(names.source.table.as_str()),
             prepared.context.mark,
             jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ"),
             prepared.context.plan.source.comment

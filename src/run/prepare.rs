@@ -13,7 +13,7 @@ use crate::schema::alter::AlterStatement;
 use crate::schema::table::Table;
 use crate::server::{RunLock, Server, ServerFacts, Session, SessionSettings, to_error};
 use crate::sql::{TableName, text};
-use crate::state::{Registry, StateTable};
+use crate::state::{Registry, StateTable, run_mark};
 use crate::work::Context;
 
 /// What is to be done to which table.
@@ -153,7 +153,7 @@ async fn build(
             context: Context {
                 plan: Arc::new(plan),
                 state: state.clone(),
-                mark: format!("replank run {run}"),
+                mark: run_mark(run),
             },
             settings,
         }),

@@ -179,12 +179,25 @@ impl StateTable {
     }
 }
 
+/// What the run's own DDL carries as a comment.
+pub fn run_mark(run: &str) -> String {
+    format!("{MARK} run {run}")
+}
+
+/// How the comment of a kept old table of `source` begins.
+pub fn old_mark(source: &str) -> String {
+    format!("{MARK} old table of {}, ", plain(source))
+}
+
 /// A table comment as a literal: COMMENT takes a plain string only, no hexadecimal. Characters that
 /// a `sql_mode` could read as something else are left out, and the length is kept to 2048 characters.
 pub fn quoted_comment(comment: &str) -> String {
-    let safe: String =
-        comment.chars().filter(|c| !matches!(c, '\\' | '\0')).take(2048).collect();
+    let safe: String = plain(comment).chars().take(2048).collect();
     format!("'{}'", safe.replace('\'', "''"))
+}
+
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, '\\' | '\0')).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,108 @@
+//! Removing what an abandoned run left, and only that.
+//!
+//! A table is dropped for one of three reasons: its comment carries replank's mark as a state table;
+//! the registry in such a table names it as the shadow table; or, if asked for, its comment carries the
+//! mark as an old table. The run lock is taken first, so that nothing is taken from a run that lives.
+
+use mysql_async::prelude::Queryable;
+
+use crate::error::Result;
+use crate::server::{RunLock, Server, Session, SessionSettings, to_error};
+use crate::sql::TableName;
+use crate::state::{MARK, StateTable, old_mark};
+
+/// Drops what runs on a schema's tables, or on one of them, have left. Returns what was dropped, and
+/// what it was.
+///
+/// # Errors
+/// Refused when a run on one of the tables is alive.
+pub async fn cleanup(
+    server: &Server,
+    schema: &str,
+    table: Option<&str>,
+    old: bool,
+) -> Result<Vec<(TableName, &'static str)>> {
+    let mut session = server.session(&SessionSettings::default()).await?;
+    let mut dropped = Vec::new();
+    for (name, _) in marked(&mut session, schema, "state of").await? {
+        let state = StateTable::at(name.clone());
+        let Some(registry) = state.registry(&mut session).await? else {
+            // The run ended before it wrote anything down, so there is nothing else.
+            if table.is_none() {
+                drop_table(&mut session, &name, "state of a run", &mut dropped).await?;
+            }
+            continue;
+        };
+        if table.is_some_and(|table| table != registry.source) {
+            continue;
+        }
+        let source = name.sibling(&registry.source);
+        let lock = RunLock::acquire(server, &source).await?;
+        let shadow = name.sibling(&registry.shadow);
+        if exists(&mut session, &shadow).await? {
+            drop_table(&mut session, &shadow, "shadow table", &mut dropped).await?;
+        } else {
+            // The run ended between the swap and its end: the old table has no mark yet.
+            let kept = name.sibling(&registry.old);
+            if old && exists(&mut session, &kept).await? && exists(&mut session, &source).await? {
+                drop_table(&mut session, &kept, "old table", &mut dropped).await?;
+            }
+        }
+        drop_table(&mut session, &name, "state of a run", &mut dropped).await?;
+        lock.release().await;
+    }
+    if old {
+        for (name, comment) in marked(&mut session, schema, "old table of").await? {
+            let is_its = |table: &str| comment.starts_with(&old_mark(table));
+            if table.is_none_or(is_its) {
+                drop_table(&mut session, &name, "old table", &mut dropped).await?;
+            }
+        }
+    }
+    session.close().await;
+    Ok(dropped)
+}
+
+/// Tables of the schema whose comment begins with the mark and these words, with their comments.
+async fn marked(
+    session: &mut Session,
+    schema: &str,
+    words: &str,
+) -> Result<Vec<(TableName, String)>> {
+    let tables: Vec<(String, String)> = session
+        .exec(
+            "SELECT TABLE_NAME, TABLE_COMMENT FROM information_schema.TABLES \
+             WHERE TABLE_SCHEMA = ? AND TABLE_TYPE = 'BASE TABLE' AND TABLE_COMMENT LIKE ? \
+             ORDER BY TABLE_NAME",
+            (schema, format!("{MARK} {words} %")),
+        )
+        .await
+        .map_err(|e| to_error(e, "looking for what runs have left"))?;
+    Ok(tables.into_iter().map(|(name, comment)| (TableName::new(schema, name), comment)).collect())
+}
+
+async fn exists(session: &mut Session, name: &TableName) -> Result<bool> {
+    let found: Option<u64> = session
+        .exec_first(
+            "SELECT COUNT(*) FROM information_schema.TABLES \
+             WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?",
+            (name.schema.as_str(), name.table.as_str()),
+        )
+        .await
+        .map_err(|e| to_error(e, "looking for what runs have left"))?;
+    Ok(found.unwrap_or(0) > 0)
+}
+
+async fn drop_table(
+    session: &mut Session,
+    name: &TableName,
+    what: &'static str,
+    dropped: &mut Vec<(TableName, &'static str)>,
+) -> Result<()> {
+    session
+        .query_drop(format!("DROP TABLE {name}"))
+        .await
+        .map_err(|e| to_error(e, &format!("dropping {name}")))?;
+    dropped.push((name.clone(), what));
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! The command line: arguments, logging, exit codes. One file per command.
+
+mod cleanup;
+//mod demo;
+mod display;
+mod logging;
+mod output;
+mod plan;
+mod run;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Error, Kind};
+use logging::LogArgs;
+
+const EXIT_CODES: &str = "Exit codes:
+  0    done
+  1    failed; the source table is untouched
+  2    refused, or bad arguments; nothing was created or changed
+  3    the outcome of the swap is unknown; the message says how to find out
+  130  interrupted; everything is cleaned up";
+
+/// Online schema change for MySQL: an ALTER TABLE on a large table that is in use.
+#[derive(Debug, Parser)]
+#[command(name = "replank", version, about, long_about = None, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Carry out an ALTER TABLE while the table is in use
+    Run(run::RunArgs),
+    /// Say what `run` would do; the data is not touched and nothing is left behind
+    Plan(plan::PlanArgs),
+    /// Show the whole story on a throwaway server
+    //Demo(demo::DemoArgs),
+    /// Remove what an abandoned run left, and only that
+    Cleanup(cleanup::CleanupArgs),
+}
+
+/// Parses the arguments, carries out the command, and reports an error as the documentation says.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap prints help and version to stdout, errors to stderr, and exits with 0 or 2.
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            return match error.print() {
+                Ok(()) => ExitCode::from(code),
+                Err(_) => ExitCode::from(2),
+            };
+        }
+    };
+    let json = matches!(
+        &cli.command,
+        Command::Run(run::RunArgs { output: output::OutputArgs { output: output::Output::Json }, .. })
+    );
+    logging::start(&cli.log);
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failed("starting the runtime").caused_by(error))
+        .and_then(|runtime| runtime.block_on(execute(cli.command)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            if json {
+                output::print_error(&error);
+            }
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+async fn execute(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Run(args) => run::run(args).await,
+        Command::Plan(args) => plan::plan(args).await,
+        //Command::Demo(args) => demo::demo(args).await,
+        Command::Cleanup(args) => cleanup::cleanup(args).await,
+    }
+}
+
+/// What happened, in what state the tables are, what to do next.
+fn report(error: &Error) {
+    let word = match error.kind() {
+        Kind::Refused => "refused",
+        Kind::Interrupted => "interrupted",
+        Kind::Ambiguous => "outcome unknown",
+        Kind::Transient | Kind::Failed => "failed",
+    };
+    eprintln!("replank: {word}: {error}");
+    eprintln!("  State: {}", error.kind().state());
+    if let Some(remedy) = error.next_step() {
+        eprintln!("  Next:  {remedy}");
+    }
+}
+
+/// The operator's wish to stop: the first Ctrl-C, or SIGTERM. The second one ends the process at once.
+pub(crate) fn stop_on_signal() -> crossbeam_channel::Receiver<()> {
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    tokio::spawn(async move {
+        let mut terminate =
+            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                Ok(terminate) => terminate,
+                Err(error) => {
+                    tracing::warn!(%error, "SIGTERM cannot be caught");
+                    return;
+                }
+            };
+        for attempt in 0.. {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            if attempt > 0 {
+                eprintln!("replank: ended at once; `replank cleanup` removes what is left");
+                std::process::exit(i32::from(Kind::Interrupted.exit_code()));
+            }
+            tracing::warn!("stopping; once more to end at once, without cleaning up");
+            // A full channel means that the wish is known already.
+            let _ = sender.try_send(());
+        }
+    });
+    receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

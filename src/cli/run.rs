@@ -1,0 +1,60 @@
+//! `replank run`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::output::{OutputArgs, outcome_json, outcome_text};
+use super::plan::{PlanArgs, plan};
+use super::target::AlterArgs;
+use crate::error::Result;
+use crate::progress::Progress;
+use crate::run::Options;
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    alter: AlterArgs,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+    /// Say what would be done, as `replank plan` does
+    #[arg(long, conflicts_with = "execute")]
+    dry_run: bool,
+    /// Accepted for the habit from other tools; `run` always executes
+    #[arg(long)]
+    execute: bool,
+    /// Keep the old table as _NAME_replank_old after the cut-over (the default)
+    #[arg(long, conflicts_with = "drop_old")]
+    keep_old: bool,
+    /// Drop the old table after the cut-over
+    #[arg(long)]
+    drop_old: bool,
+    /// How long one chunk should take, in milliseconds; its rows follow from that
+    #[arg(long, value_name = "MS", default_value_t = 250,
+          value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    chunk_time: u64,
+    /// Connections that copy and compare
+    #[arg(long, value_name = "N", default_value_t = 2,
+          value_parser = clap::value_parser!(u32).range(1..=64))]
+    workers: u32,
+}
+
+pub(super) async fn run(args: RunArgs) -> Result<()> {
+    if args.dry_run {
+        return plan(PlanArgs { alter: args.alter, output: args.output }).await;
+    }
+    let options = Options {
+        workers: args.workers as usize,
+        chunk_time: Duration::from_millis(args.chunk_time),
+        keep_old: args.keep_old || !args.drop_old,
+    };
+    let (server, request) = args.alter.resolve()?;
+    let stop = super::stop_on_signal();
+    let progress = Progress::new();
+    let shown = super::display::show(&progress);
+    let outcome = crate::run::run(&server, &request, &options, &progress, &stop).await;
+    drop(shown);
+    let outcome = outcome?;
+    args.output.print(|| outcome_text(&outcome), || outcome_json(&outcome));
+    Ok(())
+}

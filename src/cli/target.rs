@@ -1,0 +1,121 @@
+//! Which server, which table, which ALTER: what `run`, `plan` and `cleanup` have in common.
+
+use clap::Args;
+
+use crate::config::{ConnectionArgs, PtDsn, Secret, SystemEnv};
+use crate::error::{Error, Result};
+use crate::run::Request;
+use crate::server::Server;
+
+/// A server and, where it was named with it, a table.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) server: Server,
+    pub(super) schema: Option<String>,
+    pub(super) table: Option<String>,
+}
+
+/// Resolves the connection.
+pub(super) fn resolve(connection: ConnectionArgs, pt: Option<&PtDsn>) -> Result<Target> {
+    let resolved = connection.resolve(pt, &SystemEnv)?;
+    for warning in &resolved.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(Target {
+        server: Server::new(&resolved.connection),
+        schema: resolved.connection.database.clone(),
+        table: resolved.table,
+    })
+}
+
+/// The arguments that say what is to be altered.
+#[derive(Debug, Args)]
+pub(super) struct AlterArgs {
+    #[command(flatten)]
+    pub(super) connection: ConnectionArgs,
+    /// A whole ALTER TABLE statement, or a connection as `h=host,P=port,u=user,p=password,D=db,t=table`
+    #[arg(value_name = "STATEMENT | DSN")]
+    // A DSN may hold a password, so that the text must not be shown by an error of the parser.
+    positional: Vec<Secret>,
+    /// The table
+    #[arg(long, value_name = "NAME")]
+    table: Option<String>,
+    /// What follows ALTER TABLE name: "ADD COLUMN phone VARCHAR(20)"
+    #[arg(long, value_name = "CLAUSES")]
+    alter: Option<String>,
+    /// Seconds that one attempt at the cut-over may wait for, and hold, its lock
+    #[arg(long, value_name = "SECONDS", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    lock_wait: u32,
+    /// Time zone in which TIMESTAMP is converted to or from another type; the server's by default
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
+}
+
+impl AlterArgs {
+    /// The server and what is to be done on it.
+    pub(super) fn resolve(self) -> Result<(Server, Request)> {
+        let mut dsn = None;
+        let mut statement = None;
+        for positional in &self.positional {
+            let text = positional.expose();
+            let slot = if is_dsn(text) { &mut dsn } else { &mut statement };
+            if slot.replace(text).is_some() {
+                return Err(Error::refused("more than one statement, or more than one DSN, is given")
+                    .remedy("Put the statement in quotes, so that it is one argument."));
+            }
+        }
+        let pt = dsn.map(PtDsn::parse).transpose()?;
+        let target = resolve(self.connection, pt.as_ref())?;
+        let table = match (self.table, target.table) {
+            (Some(flag), Some(dsn)) if flag != dsn => {
+                return Err(Error::refused(format!("--table says {flag}, but t= in the DSN says {dsn}"))
+                    .remedy("Leave one of them out."));
+            }
+            (flag, dsn) => flag.or(dsn),
+        };
+        let statement = match (self.alter, statement) {
+            (Some(_), Some(_)) => {
+                return Err(Error::refused("both --alter and a statement are given")
+                    .remedy("Give one of them."));
+            }
+            (Some(clauses), None) => {
+                if table.is_none() {
+                    return Err(Error::refused("--alter is given, but no table")
+                        .remedy("Give --table as well."));
+                }
+                clauses
+            }
+            (None, Some(statement)) => statement.to_owned(),
+            (None, None) => {
+                return Err(Error::refused("no ALTER is given").remedy(
+                    "Give --table and --alter, or a whole ALTER TABLE statement in quotes.",
+                ));
+            }
+        };
+        let request = Request {
+            schema: target.schema,
+            table,
+            statement,
+            lock_wait: self.lock_wait,
+            time_zone: self.time_zone,
+        };
+        Ok((target.server, request))
+    }
+}
+
+/// Whether a positional argument is a DSN in Percona Toolkit's form: it begins with a letter and `=`.
+fn is_dsn(text: &str) -> bool {
+    matches!(text.as_bytes(), [key, b'=', ..] if key.is_ascii_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_dsn;
+
+    #[test]
+    fn a_dsn_is_told_from_a_statement() {
+        assert!(is_dsn("h=127.0.0.1,P=3306,D=shop,t=users"));
+        assert!(!is_dsn("ALTER TABLE users ADD c INT DEFAULT 1"));
+    }
+}
