@@ -12,7 +12,7 @@
 //! - Only the server knows how text compares. Its `WEIGHT_STRING` is asked without a padding length:
 //!   `AS CHAR(n)` pads with the wrong weight in the latin7 collations and cuts off weights where one
 //!   character has two (latin1_german2_ci). That trailing spaces do not count in PAD SPACE collations
-//!   is expressed in the encoding of the weights instead (see [`collation`](self::collation)).
+//!   is expressed in the encoding of the weights instead (see the module `collation`).
 
 mod collation;
 mod compact;

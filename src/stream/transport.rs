@@ -134,6 +134,8 @@ struct Reader {
     file: String,
     /// The end of the last event that has a position, in bytes.
     offset: u64,
+    /// Whether this connection has sent its format description.
+    checksums_known: bool,
 }
 
 impl Reader {
@@ -145,6 +147,7 @@ impl Reader {
             boundary: (config.start.clone(), 0),
             file: config.start.file.clone(),
             offset: 0,
+            checksums_known: false,
             config,
         }
     }
@@ -170,6 +173,7 @@ impl Reader {
             }
             tracing::warn!(why, position = ?self.boundary.0, "binlog stream lost; connecting again");
             self.follower.rewind(self.boundary.1);
+            self.checksums_known = false;
             self.file.clone_from(&self.boundary.0.file);
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -223,8 +227,12 @@ impl Reader {
             };
             let header = event.header();
             let code = header.event_type_raw();
-            if EventClass::of(code) == EventClass::Rotate {
-                self.rotate(event.data())?;
+            match EventClass::of(code) {
+                EventClass::FormatDescription => self.checksums_known = true,
+                // Before the format description the driver does not know that events end with a
+                // checksum. All that comes before it is the name of the file that was asked for.
+                EventClass::Rotate if self.checksums_known => self.rotate(event.data())?,
+                _ => {}
             }
             if !self.follower.in_payload() {
                 self.offset = u64::from(header.log_pos());

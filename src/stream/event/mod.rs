@@ -24,3 +24,6 @@ fn corrupt(what: &str) -> Error {
     Error::failed(format!("the binlog has a {what} event that is cut short or makes no sense"))
         .remedy("Check the server's binlog with mysqlbinlog --verify-binlog-checksum, then start again.")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! What the scenarios share: one throwaway server for each test binary, and a database for each test.
+
+// Every test binary compiles this module for itself and uses another part of it.
+#![allow(dead_code)]
+
+pub(crate) mod scenario;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
+use replank::error::Result;
+use replank::progress::Progress;
+use replank::run::{Options, Outcome, Request};
+use replank::server::Server;
+use replank::throwaway::ThrowawayServer;
+
+/// The binary's server. It is never dropped: it dies with the process, by its parent-death signal.
+pub(crate) fn server() -> &'static ThrowawayServer {
+    static SERVER: OnceLock<ThrowawayServer> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        // A thread of its own, because a runtime cannot be started within another one.
+        std::thread::spawn(|| {
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+            runtime
+                .block_on(
+                    ThrowawayServer::builder()
+                        .option("--innodb-buffer-pool-size=512M")
+                        .option("--max-allowed-packet=1G")
+                        .start(),
+                )
+                .unwrap_or_else(|error| panic!("{error}\n{}", error.next_step().unwrap_or("")))
+        })
+        .join()
+        .expect("the server starts")
+    })
+}
+
+/// A database of a test's own.
+pub(crate) struct Database {
+    pub(crate) name: String,
+    pub(crate) opts: OptsBuilder,
+}
+
+impl Database {
+    /// Creates it afresh on the binary's server.
+    pub(crate) async fn new(name: &str) -> Database {
+        Database::on(server().root_opts(), name).await
+    }
+
+    /// Creates it afresh on another server.
+    pub(crate) async fn on(opts: OptsBuilder, name: &str) -> Database {
+        let mut conn = Conn::new(opts.clone()).await.expect("connect");
+        conn.query_drop(format!("DROP DATABASE IF EXISTS `{name}`")).await.expect("drop");
+        conn.query_drop(format!("CREATE DATABASE `{name}`")).await.expect("create");
+        conn.disconnect().await.expect("disconnect");
+        Database { name: name.to_owned(), opts: opts.db_name(Some(name)) }
+    }
+
+    pub(crate) async fn conn(&self) -> Conn {
+        Conn::new(self.opts.clone()).await.expect("connect")
+    }
+
+    /// Runs statements, one after the other, on a connection of their own.
+    pub(crate) async fn sql(&self, statements: &[&str]) {
+        let mut conn = self.conn().await;
+        for statement in statements {
+            conn.query_drop(*statement)
+                .await
+                .unwrap_or_else(|error| panic!("{error}\n{statement:.400}"));
+        }
+        conn.disconnect().await.expect("disconnect");
+    }
+
+    pub(crate) fn server(&self) -> Server {
+        Server::from_opts(self.opts.clone())
+    }
+
+    /// Runs replank on a table with test-sized options.
+    pub(crate) async fn alter(&self, table: &str, clauses: &str) -> Result<Outcome> {
+        self.alter_with(table, clauses, &options()).await
+    }
+
+    pub(crate) async fn alter_with(
+        &self,
+        table: &str,
+        clauses: &str,
+        options: &Options,
+    ) -> Result<Outcome> {
+        let (_keep, stop) = crossbeam_channel::bounded(1);
+        replank::run::run(
+            &self.server(),
+            &self.request(table, clauses),
+            options,
+            &Progress::new(),
+            &stop,
+        )
+        .await
+    }
+
+    pub(crate) fn request(&self, table: &str, clauses: &str) -> Request {
+        Request {
+            schema: Some(self.name.clone()),
+            table: Some(table.to_owned()),
+            statement: clauses.to_owned(),
+            lock_wait: 1,
+            time_zone: None,
+        }
+    }
+
+    /// Everything that a failed or refused run must leave as it was: all tables with their structure
+    /// and contents.
+    pub(crate) async fn fingerprint(&self) -> Vec<(String, String, String)> {
+        let mut conn = self.conn().await;
+        let tables: Vec<String> = conn
+            .query(
+                "SELECT TABLE_NAME FROM information_schema.TABLES \
+                 WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1",
+            )
+            .await
+            .expect("tables");
+        let mut prints = Vec::new();
+        for table in tables {
+            let quoted = format!("`{}`", table.replace('`', "``"));
+            let row: mysql_async::Row = conn
+                .query_first(format!("SHOW CREATE TABLE {quoted}"))
+                .await
+                .expect("show create")
+                .expect("a row");
+            let create: String = row.get(1).expect("text");
+            let sum: mysql_async::Row = conn
+                .query_first(format!("CHECKSUM TABLE {quoted} EXTENDED"))
+                .await
+                .expect("checksum")
+                .expect("a row");
+            let sum: Option<u64> = sum.get(1).expect("a number");
+            prints.push((table, create, format!("{sum:?}")));
+        }
+        conn.disconnect().await.expect("disconnect");
+        prints
+    }
+}
+
+/// Options that make several chunks of a small table.
+pub(crate) fn options() -> Options {
+    Options { workers: 2, chunk_time: Duration::from_millis(50), keep_old: true }
+}

@@ -1,0 +1,297 @@
+//! One migration under writers, compared with a twin.
+//!
+//! The writers change the table and its twin in the same transactions, with the same values. While they
+//! write, replank alters the table; when they have stopped, the server itself alters the twin. Then both
+//! must hold the same rows and have the same structure. replank takes no part in the comparison: it is
+//! `CHECKSUM TABLE`, which the server computes over the stored bytes of every row.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use replank::error::Error;
+use replank::run::Outcome;
+
+use super::{Database, options};
+
+/// A migration to be tried. In the texts `{t}` stands for the table; in writes also `{new}` for an id
+/// that no other write uses, `{id}` for an id that may exist, `{n}` for a small random number.
+#[derive(Clone)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) table: &'static str,
+    pub(crate) create: String,
+    pub(crate) seed: Vec<String>,
+    pub(crate) alter: String,
+    pub(crate) writes: Vec<String>,
+    pub(crate) writers: usize,
+    /// What every writer sets for its session.
+    pub(crate) session: Vec<String>,
+    /// Ids of the seeded rows lie between 1 and this.
+    pub(crate) ids: i64,
+    /// Errors that a write may meet by its nature, for instance a duplicate.
+    pub(crate) tolerated: Vec<u16>,
+    /// `sql_mode` and the like for the seed and for the twin's ALTER.
+    pub(crate) setup: Vec<String>,
+}
+
+/// 1 to 100 000, for seeds.
+pub(crate) const NUMBERS: &str = "CREATE TABLE IF NOT EXISTS numbers (n INT PRIMARY KEY) AS \
+    WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 1000) \
+    SELECT (a.n - 1) * 1000 + b.n AS n FROM s a JOIN s b WHERE a.n <= 100";
+
+impl Scenario {
+    /// A table `t (id INT AUTO_INCREMENT PRIMARY KEY, <columns>)`, seeded with 20 000 rows.
+    pub(crate) fn new(name: &'static str, columns: &str, alter: &str) -> Scenario {
+        Scenario {
+            name,
+            table: "t",
+            create: format!("CREATE TABLE {{t}} (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, {columns})"),
+            seed: Vec::new(),
+            alter: alter.to_owned(),
+            writes: vec!["DELETE FROM {t} WHERE id = {id}".to_owned()],
+            writers: 4,
+            session: Vec::new(),
+            ids: 20_000,
+            tolerated: Vec::new(),
+            setup: Vec::new(),
+        }
+    }
+
+    /// Seeds every number up to `ids` with these columns and expressions over `n`.
+    pub(crate) fn seed(mut self, columns: &str, values: &str) -> Self {
+        self.seed.push(format!(
+            "INSERT INTO {{t}} (id, {columns}) SELECT n, {values} FROM numbers WHERE n <= {}",
+            self.ids
+        ));
+        self
+    }
+
+    /// Adds an insert, and an update of each of these assignments.
+    pub(crate) fn writes(mut self, columns: &str, values: &str, updates: &[&str]) -> Self {
+        self.writes.push(format!("INSERT INTO {{t}} (id, {columns}) VALUES ({{new}}, {values})"));
+        for update in updates {
+            self.writes.push(format!("UPDATE {{t}} SET {update} WHERE id = {{id}}"));
+        }
+        self
+    }
+
+    pub(crate) fn write(mut self, statement: &str) -> Self {
+        self.writes.push(statement.to_owned());
+        self
+    }
+
+    pub(crate) fn session(mut self, statement: &str) -> Self {
+        self.session.push(statement.to_owned());
+        self
+    }
+
+    pub(crate) fn tolerate(mut self, code: u16) -> Self {
+        self.tolerated.push(code);
+        self
+    }
+
+    pub(crate) fn setup(mut self, statement: &str) -> Self {
+        self.setup.push(statement.to_owned());
+        self
+    }
+
+    fn twin(&self) -> &'static str {
+        "twin"
+    }
+
+    fn on(&self, text: &str, table: &str) -> String {
+        text.replace("{t}", &format!("`{}`", table.replace('`', "``")))
+    }
+
+    /// Creates and seeds the table and its twin.
+    pub(crate) async fn prepare(&self, db: &Database) {
+        let mut conn = db.conn().await;
+        let run = async |conn: &mut Conn, sql: String| {
+            conn.query_drop(&sql)
+                .await
+                .unwrap_or_else(|error| panic!("{}: {error}\n{sql:.600}", self.name));
+        };
+        run(&mut conn, "SET SESSION cte_max_recursion_depth = 1000000".to_owned()).await;
+        run(&mut conn, NUMBERS.to_owned()).await;
+        for statement in &self.setup {
+            run(&mut conn, statement.clone()).await;
+        }
+        for table in [self.table, self.twin()] {
+            run(&mut conn, self.on(&self.create, table)).await;
+            for seed in &self.seed {
+                run(&mut conn, self.on(seed, table)).await;
+            }
+        }
+        run(&mut conn, format!("ANALYZE TABLE `{}`", self.table.replace('`', "``"))).await;
+        conn.disconnect().await.expect("disconnect");
+    }
+
+    /// Runs the migration under the writers, and the same ALTER on the twin.
+    pub(crate) async fn run(&self, db: &Database) -> Result<Outcome, Error> {
+        self.prepare(db).await;
+        let writers = Writers::start(self, db).await;
+        let outcome = db.alter_with(self.table, &self.alter, &options()).await;
+        // What is written to the new table counts as well.
+        if outcome.is_ok() {
+            writers.wait_for(50).await;
+        }
+        writers.stop(self).await;
+        outcome
+    }
+
+    /// [`run`](Self::run), to a good end.
+    pub(crate) async fn succeeds(&self, db: &Database) -> Outcome {
+        let outcome = self
+            .run(db)
+            .await
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        self.assert_equal(db).await;
+        outcome
+    }
+
+    /// Alters the twin natively and compares.
+    pub(crate) async fn assert_equal(&self, db: &Database) {
+        let mut conn = db.conn().await;
+        for statement in &self.setup {
+            conn.query_drop(statement).await.expect("setup");
+        }
+        conn.query_drop(format!("ALTER TABLE `{}` {}", self.twin(), self.alter))
+            .await
+            .unwrap_or_else(|error| panic!("{}: the twin: {error}", self.name));
+        compare(&mut conn, self.name, self.table, self.twin()).await;
+        conn.disconnect().await.expect("disconnect");
+    }
+}
+
+/// Asserts that two tables hold the same rows and have the same structure.
+pub(crate) async fn compare(conn: &mut Conn, name: &str, table: &str, twin: &str) {
+    let quoted = |table: &str| format!("`{}`", table.replace('`', "``"));
+    let structure = async |conn: &mut Conn, table: &str| -> String {
+        let row: mysql_async::Row = conn
+            .query_first(format!("SHOW CREATE TABLE {}", quoted(table)))
+            .await
+            .expect("show create")
+            .expect("a row");
+        let text: String = row.get(1).expect("text");
+        text.replacen(&quoted(table), "T", 1)
+    };
+    let (a, b) = (structure(conn, table).await, structure(conn, twin).await);
+    assert_eq!(a, b, "{name}: the structures differ");
+    let rows: Vec<(String, Option<u64>)> = conn
+        .query(format!("CHECKSUM TABLE {}, {} EXTENDED", quoted(table), quoted(twin)))
+        .await
+        .expect("checksum");
+    assert!(rows[0].1.is_some(), "{name}: no checksum");
+    if rows[0].1 != rows[1].1 {
+        let differing: Vec<mysql_async::Row> = conn
+            .query(format!(
+                "(SELECT 'only migrated', a.* FROM {a} a EXCEPT ALL SELECT 'only migrated', b.* FROM {b} b LIMIT 5) \
+                 UNION ALL (SELECT 'only twin', b.* FROM {b} b EXCEPT ALL SELECT 'only twin', a.* FROM {a} a LIMIT 5)",
+                a = quoted(table),
+                b = quoted(twin)
+            ))
+            .await
+            .unwrap_or_default();
+        panic!("{name}: the rows differ: {rows:?}\n{differing:#?}");
+    }
+}
+
+/// Writers that run until they are stopped.
+pub(crate) struct Writers {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicI64>,
+    tasks: Vec<tokio::task::JoinHandle<Vec<String>>>,
+    progress: Arc<tokio::sync::Notify>,
+}
+
+impl Writers {
+    pub(crate) async fn start(scenario: &Scenario, db: &Database) -> Writers {
+        let stop = Arc::new(AtomicBool::new(false));
+        let done = Arc::new(AtomicI64::new(0));
+        let progress = Arc::new(tokio::sync::Notify::new());
+        let fresh = Arc::new(AtomicI64::new(scenario.ids + 1_000));
+        let mut tasks = Vec::new();
+        for seed in 0..scenario.writers {
+            let mut conn = db.conn().await;
+            for statement in &scenario.session {
+                conn.query_drop(statement).await.expect("a session setting");
+            }
+            let scenario = scenario.clone();
+            let (stop, done, fresh, progress) =
+                (stop.clone(), done.clone(), fresh.clone(), progress.clone());
+            tasks.push(tokio::spawn(async move {
+                let mut random = StdRng::seed_from_u64(seed as u64);
+                let mut errors = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let template = &scenario.writes[random.random_range(0..scenario.writes.len())];
+                    // Every fourth write goes to one of a few hot rows.
+                    let top = if random.random_bool(0.25) { 20 } else { fresh.load(Ordering::Relaxed) };
+                    let statement = template
+                        .replace("{new}", &fresh.fetch_add(1, Ordering::Relaxed).to_string())
+                        .replace("{id}", &random.random_range(1..=top).to_string())
+                        .replace("{n}", &random.random_range(0..1000).to_string());
+                    match transaction(&mut conn, &scenario, &statement).await {
+                        Ok(()) => {
+                            done.fetch_add(1, Ordering::Relaxed);
+                            progress.notify_waiters();
+                        }
+                        Err(mysql_async::Error::Server(error))
+                            if matches!(error.code, 1205 | 1213)
+                                || scenario.tolerated.contains(&error.code) =>
+                        {
+                            conn.query_drop("ROLLBACK").await.expect("rollback");
+                        }
+                        Err(error) => {
+                            errors.push(format!("{error}: {statement}"));
+                            break;
+                        }
+                    }
+                    // About 250 transactions a second for each writer.
+                    tokio::time::sleep(Duration::from_millis(random.random_range(1..5))).await;
+                }
+                conn.disconnect().await.ok();
+                errors
+            }));
+        }
+        Writers { stop, done, tasks, progress }
+    }
+
+    /// Waits for that many more transactions.
+    pub(crate) async fn wait_for(&self, more: i64) {
+        let target = self.done.load(Ordering::Relaxed) + more;
+        let reached = async {
+            while self.done.load(Ordering::Relaxed) < target {
+                let _ = tokio::time::timeout(Duration::from_millis(100), self.progress.notified()).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), reached).await.expect("the writers go on");
+    }
+
+    /// Stops the writers; none may have met an error.
+    pub(crate) async fn stop(self, scenario: &Scenario) -> i64 {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut errors = Vec::new();
+        for task in self.tasks {
+            errors.extend(task.await.expect("a writer"));
+        }
+        assert!(errors.is_empty(), "{}: application errors: {errors:#?}", scenario.name);
+        self.done.load(Ordering::Relaxed)
+    }
+}
+
+/// The same statement on the table and on its twin, or on neither.
+async fn transaction(
+    conn: &mut Conn,
+    scenario: &Scenario,
+    statement: &str,
+) -> Result<(), mysql_async::Error> {
+    conn.query_drop("START TRANSACTION").await?;
+    conn.query_drop(scenario.on(statement, scenario.table)).await?;
+    conn.query_drop(scenario.on(statement, scenario.twin())).await?;
+    conn.query_drop("COMMIT").await
+}
