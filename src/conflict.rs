@@ -32,17 +32,30 @@ pub async fn find(
     index: &str,
 ) -> Work<Vec<Key>> {
     scratch::fill(session, context, predicate).await?;
+    refuse_real_duplicates(session, context).await?;
     let mut found = Vec::new();
     for unique in &context.plan.other_uniques {
-        refuse_real_duplicate(session, context, unique).await?;
         found.extend(holders(session, context, unique).await?);
     }
-    scratch::discard(session, context).await?;
-    tracing::debug!(index, conflicts = found.len(), "duplicate under a unique index");
     found.sort_unstable();
     found.dedup();
     found.retain(|key| batch.binary_search(key).is_err());
+    tracing::debug!(index, conflicts = found.len(), "duplicate under a unique index");
+    if !found.is_empty() {
+        // Both rows of each conflict, in one read view of the source.
+        let both = format!("({predicate}) OR {}", context.plan.key.source.in_list(&found)?);
+        scratch::fill(session, context, &both).await?;
+        refuse_real_duplicates(session, context).await?;
+    }
+    scratch::discard(session, context).await?;
     Ok(found)
+}
+
+async fn refuse_real_duplicates(session: &mut Session, context: &Context) -> Work<()> {
+    for unique in &context.plan.other_uniques {
+        refuse_real_duplicate(session, context, unique).await?;
+    }
+    Ok(())
 }
 
 /// The values of an index as expressions over the table alias.

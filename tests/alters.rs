@@ -34,7 +34,7 @@ async fn several_clauses_at_once() {
          COMMENT 'several, clauses', ROW_FORMAT = DYNAMIC",
     )
     .seed("a, b, c", "n % 97, CONCAT('row ', n), n / 7")
-    .writes("a, c", "{n}, 4", &["a = {n}", "c = {n} / 3"]);
+    .writes("a, c", "{n}, 4", &["a = {n}", "c = {n}"]);
     check(scenario).await;
 }
 

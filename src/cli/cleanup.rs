@@ -15,7 +15,7 @@ pub(super) struct CleanupArgs {
     connection: ConnectionArgs,
     /// A connection as `h=host,P=port,u=user,p=password,D=db,t=table`
     #[arg(value_name = "DSN")]
-    dsn: Option<Secret>,
+    positional: Option<Secret>,
     /// Only what was left by runs on this table
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
@@ -27,7 +27,7 @@ pub(super) struct CleanupArgs {
 }
 
 pub(super) async fn cleanup(args: CleanupArgs) -> Result<()> {
-    let pt = args.dsn.as_ref().map(|dsn| PtDsn::parse(dsn.expose())).transpose()?;
+    let pt = args.positional.as_ref().map(|dsn| PtDsn::parse(dsn.expose())).transpose()?;
     let target = resolve(args.connection, pt.as_ref())?;
     let schema = target.schema.ok_or_else(|| {
         Error::refused("no database is named").remedy("Give --database.")

@@ -35,9 +35,12 @@
 //!
 //! # The safe position
 //!
-//! [`Ledger::safe_position`] is the highest position at which every earlier change is either settled
-//! or lies in an unstarted range, where the chunk to come (which starts after a new heartbeat) will
-//! see it (I5). A run that resumes from there re-reads some keys, which is harmless.
+//! [`Ledger::safe_position`] is the highest position `≤ V` at which every earlier change is either
+//! settled or lies in an unstarted range, where the chunk to come will see it (I5). It must not pass
+//! `V`: a change that was received ahead of the copy and is not visible yet can be missed by the chunk
+//! to come, which may have committed when a later run resumes; and the last transaction received
+//! may have been delivered in part only. A run that resumes from there re-reads some keys, which is
+//! harmless.
 
 mod region;
 
@@ -237,18 +240,20 @@ impl<K: Ord + Clone> Ledger<K> {
         keys
     }
 
-    /// The batch has been replayed and committed: changes up to its read position are settled.
-    pub fn batch_done(&mut self, id: BatchId) {
-        let Some((view, keys)) = self.batches.remove(&id.0) else { return };
-        for key in keys {
-            let Some(change) = self.due.get_mut(&key) else { continue };
+    /// The batch has been replayed and committed: changes up to its read position are settled. Returns
+    /// its keys.
+    pub fn batch_done(&mut self, id: BatchId) -> Vec<K> {
+        let Some((view, keys)) = self.batches.remove(&id.0) else { return Vec::new() };
+        for key in &keys {
+            let Some(change) = self.due.get_mut(key) else { continue };
             change.in_batch = false;
             if change.last <= view {
-                self.due.remove(&key);
+                self.due.remove(key);
             } else {
                 change.first = change.first.max(view + 1);
             }
         }
+        keys
     }
 
     /// The batch was rolled back; its keys stay due.
@@ -305,14 +310,14 @@ impl<K: Ord + Clone> Ledger<K> {
         self.is_copied() && self.visible >= seq && self.due.is_empty() && self.batches.is_empty()
     }
 
-    /// Every change at or before this position is settled, or lies in a range that no chunk has
+    /// Every change at or before this position is settled, or visible and in a range that no chunk has
     /// started: see the [module documentation](self).
     pub fn safe_position(&self) -> Seq {
         self.due
             .values()
             .map(|change| change.first.saturating_sub(1))
             .min()
-            .map_or(self.received, |position| position.min(self.received))
+            .map_or(self.visible, |position| position.min(self.visible))
     }
 }
 
@@ -390,6 +395,17 @@ mod tests {
         ledger.batch_done(batch.id);
         assert!(ledger.is_drained(4));
         assert_eq!(ledger.safe_position(), 4);
+    }
+
+    #[test]
+    fn a_change_ahead_of_the_copy_is_safe_to_pass_only_once_it_is_visible() {
+        let mut ledger = Ledger::new();
+        beat(&mut ledger, 1, 1);
+        ledger.change(5, 2);
+        ledger.transaction_end(2);
+        assert_eq!(ledger.safe_position(), 1, "the chunk to come may not see it");
+        beat(&mut ledger, 2, 3);
+        assert_eq!(ledger.safe_position(), 3);
     }
 
     #[test]

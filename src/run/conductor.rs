@@ -118,17 +118,21 @@ impl Conductor {
     pub(crate) fn conduct(mut self, inputs: Inputs) -> Result<Tally> {
         self.progress.enter(Phase::Copy);
         let mut stopping = false;
+        let unwanted = crossbeam_channel::never();
         while self.swapping.step != Step::Swapped {
-            // A rename that was sent cannot be called back: its answer is awaited.
-            if stopping && !matches!(self.swapping.step, Step::Swapping { .. }) {
+            if stopping && !self.swapping.is_swapping() {
                 return Err(Error::new(Kind::Interrupted, "stopped on request"));
             }
             self.advance()?;
             self.hand_out();
             self.publish();
             let pause = self.pause();
+            // A rename that was sent cannot be called back: its answer is awaited, whatever else
+            // happens. What the stream says meanwhile is about the new table already.
+            let deliveries =
+                if self.swapping.is_swapping() { &unwanted } else { &inputs.deliveries };
             select! {
-                recv(inputs.deliveries) -> delivery => match delivery {
+                recv(deliveries) -> delivery => match delivery {
                     Ok(delivery) => self.delivered(delivery?)?,
                     Err(_) => return Err(Error::failed("the binlog stream ended")),
                 },
@@ -179,7 +183,8 @@ impl Conductor {
                 self.copying.block(&mut self.ledger, chunk, range, keys);
             }
             Report::Replayed { batch, keys, took } => {
-                self.ledger.batch_done(batch);
+                let replayed = self.ledger.batch_done(batch);
+                self.verifying.replayed(replayed);
                 self.batch_sizer.observe(keys as u64, took);
                 self.tally.keys_replayed += keys as u64;
                 self.replays -= 1;
@@ -188,10 +193,10 @@ impl Conductor {
                 self.ledger.batch_failed(batch);
                 self.replays -= 1;
             }
-            Report::RangeCompared { compared, took } => {
+            Report::RangeCompared { ticket, compared, took } => {
                 self.verifying.sizer.observe(compared.rows, took);
                 self.tally.rows_verified += compared.rows;
-                self.verifying.compared(&mut self.ledger, compared);
+                self.verifying.compared(&mut self.ledger, ticket, compared);
             }
             Report::KeysCompared { keys, compared } => self.keys_compared(keys, compared),
             Report::Heartbeat { id } => self.ledger.heartbeat_acked(id),

@@ -144,9 +144,9 @@ impl Hand {
                 replay::replay(session, context, keys, transaction).await?;
                 Report::Replayed { batch: *batch, keys: keys.len(), took: began.elapsed() }
             }
-            Job::CompareRange { range } => {
+            Job::CompareRange { ticket, range } => {
                 let compared = verify::compare_range(session, context, range).await?;
-                Report::RangeCompared { compared, took: began.elapsed() }
+                Report::RangeCompared { ticket: *ticket, compared, took: began.elapsed() }
             }
             Job::CompareKeys { keys } => {
                 let compared = verify::compare_keys(session, context, keys).await?;
@@ -202,7 +202,7 @@ impl Hand {
     ) -> Error {
         let key = &self.context.plan.key.source;
         let predicate = match job {
-            Job::Copy { range, .. } | Job::CompareRange { range } => range_predicate(key, range),
+            Job::Copy { range, .. } | Job::CompareRange { range, .. } => range_predicate(key, range),
             Job::Replay { keys, .. } | Job::CompareKeys { keys } => key.in_list(keys),
             _ => return to_error(cause, &self.describe(job)),
         };
@@ -222,7 +222,7 @@ impl Hand {
             Job::Replay { keys, .. } => {
                 format!("replaying {} changed rows of {}", keys.len(), plan.names.source)
             }
-            Job::CompareRange { range: r } => {
+            Job::CompareRange { range: r, .. } => {
                 format!("verifying {} ({})", plan.names.source, range(r))
             }
             Job::CompareKeys { keys } => {

@@ -17,7 +17,7 @@ pub(crate) enum Job {
     /// Replay a batch and commit.
     Replay { batch: BatchId, keys: Vec<Key> },
     /// Compare a range of both tables.
-    CompareRange { range: Range<Key> },
+    CompareRange { ticket: u64, range: Range<Key> },
     /// Compare single rows of both tables.
     CompareKeys { keys: Vec<Key> },
     /// Commit a heartbeat.
@@ -39,7 +39,7 @@ pub(crate) enum Report {
     Replayed { batch: BatchId, keys: usize, took: Duration },
     /// A batch was rolled back for a reason that passes; its keys stay due.
     ReplayDeferred { batch: BatchId },
-    RangeCompared { compared: Compared, took: Duration },
+    RangeCompared { ticket: u64, compared: Compared, took: Duration },
     KeysCompared { keys: Vec<Key>, compared: Compared },
     Heartbeat { id: u64 },
     /// Whether the locks were granted.

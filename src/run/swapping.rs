@@ -75,6 +75,11 @@ impl Swapping {
         )
     }
 
+    /// Whether the rename was sent and has not been answered.
+    pub(crate) fn is_swapping(&self) -> bool {
+        matches!(self.step, Step::Swapping { .. })
+    }
+
     /// An attempt has ended without a swap. `None` when there have been enough.
     pub(crate) fn back_off(&mut self) -> Option<Duration> {
         if self.attempts >= MAX_ATTEMPTS {

@@ -1,6 +1,6 @@
 //! The verification phase: which range to compare next, and what became of the keys that differed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::error::{Error, Result};
 use crate::key::Key;
@@ -29,7 +29,12 @@ pub(crate) struct Verifying {
     known: Edge<Key>,
     seeking: bool,
     planned: VecDeque<Range<Key>>,
-    comparing: usize,
+    /// Comparisons under way, by ticket.
+    comparing: BTreeSet<u64>,
+    tickets: u64,
+    /// Keys that were replayed while a comparison was under way, with the last ticket given out then:
+    /// the comparison may have met them before their replay.
+    replayed: BTreeMap<Key, u64>,
     looking: bool,
     look: Option<Look>,
     pub(crate) suspects: Suspects<Key>,
@@ -44,7 +49,9 @@ impl Verifying {
             known: Edge::Start,
             seeking: false,
             planned: VecDeque::new(),
-            comparing: 0,
+            comparing: BTreeSet::new(),
+            tickets: 0,
+            replayed: BTreeMap::new(),
             looking: false,
             look: None,
             suspects: Suspects::new(),
@@ -76,8 +83,9 @@ impl Verifying {
     /// The next comparison: of a range, or of suspects whose replay is done.
     pub(crate) fn next(&mut self, ledger: &Ledger<Key>) -> Option<Job> {
         if let Some(range) = self.planned.pop_front() {
-            self.comparing += 1;
-            return Some(Job::CompareRange { range });
+            self.tickets += 1;
+            self.comparing.insert(self.tickets);
+            return Some(Job::CompareRange { ticket: self.tickets, range });
         }
         if self.looking || self.look.is_some() {
             return None;
@@ -91,12 +99,25 @@ impl Verifying {
     }
 
     /// A range was compared: its differing keys are replayed and looked at again.
-    pub(crate) fn compared(&mut self, ledger: &mut Ledger<Key>, compared: Compared) {
-        self.comparing -= 1;
+    pub(crate) fn compared(&mut self, ledger: &mut Ledger<Key>, ticket: u64, compared: Compared) {
+        self.comparing.remove(&ticket);
         for key in compared.differing {
-            self.suspects.add(key.clone(), ledger.is_due(&key));
+            let replayed = self.replayed.get(&key).is_some_and(|during| *during >= ticket);
+            self.suspects.add(key.clone(), replayed || ledger.is_due(&key));
             ledger.touch(key);
             self.rounds = 0;
+        }
+        match self.comparing.first() {
+            None => self.replayed.clear(),
+            Some(&oldest) => self.replayed.retain(|_, during| *during >= oldest),
+        }
+    }
+
+    /// A batch was replayed.
+    pub(crate) fn replayed(&mut self, keys: Vec<Key>) {
+        if !self.comparing.is_empty() {
+            let during = self.tickets;
+            self.replayed.extend(keys.into_iter().map(|key| (key, during)));
         }
     }
 
@@ -154,7 +175,7 @@ impl Verifying {
         self.known == Edge::End
             && !self.seeking
             && self.planned.is_empty()
-            && self.comparing == 0
+            && self.comparing.is_empty()
             && !self.looking
             && self.look.is_none()
             && (self.suspects.is_empty()

@@ -52,8 +52,9 @@ impl Database {
     /// Creates it afresh on another server.
     pub(crate) async fn on(opts: OptsBuilder, name: &str) -> Database {
         let mut conn = Conn::new(opts.clone()).await.expect("connect");
-        conn.query_drop(format!("DROP DATABASE IF EXISTS `{name}`")).await.expect("drop");
-        conn.query_drop(format!("CREATE DATABASE `{name}`")).await.expect("create");
+        let quoted = format!("`{}`", name.replace('`', "``"));
+        conn.query_drop(format!("DROP DATABASE IF EXISTS {quoted}")).await.expect("drop");
+        conn.query_drop(format!("CREATE DATABASE {quoted}")).await.expect("create");
         conn.disconnect().await.expect("disconnect");
         Database { name: name.to_owned(), opts: opts.db_name(Some(name)) }
     }

@@ -163,13 +163,22 @@ impl Scenario {
         conn.query_drop(format!("ALTER TABLE `{}` {}", self.twin(), self.alter))
             .await
             .unwrap_or_else(|error| panic!("{}: the twin: {error}", self.name));
-        compare(&mut conn, self.name, self.table, self.twin()).await;
+        // An insert that fails uses up a number in the table and never comes to the twin.
+        let counters = self.tolerated.is_empty();
+        compare(&mut conn, self.name, self.table, self.twin(), counters).await;
         conn.disconnect().await.expect("disconnect");
     }
 }
 
-/// Asserts that two tables hold the same rows and have the same structure.
-pub(crate) async fn compare(conn: &mut Conn, name: &str, table: &str, twin: &str) {
+/// Asserts that two tables hold the same rows and have the same structure, with or without the
+/// AUTO_INCREMENT counter.
+pub(crate) async fn compare(
+    conn: &mut Conn,
+    name: &str,
+    table: &str,
+    twin: &str,
+    counters: bool,
+) {
     let quoted = |table: &str| format!("`{}`", table.replace('`', "``"));
     let structure = async |conn: &mut Conn, table: &str| -> String {
         let row: mysql_async::Row = conn
@@ -178,7 +187,13 @@ pub(crate) async fn compare(conn: &mut Conn, name: &str, table: &str, twin: &str
             .expect("show create")
             .expect("a row");
         let text: String = row.get(1).expect("text");
-        text.replacen(&quoted(table), "T", 1)
+        let text = text.replacen(&quoted(table), "T", 1);
+        match text.split_once(" AUTO_INCREMENT=") {
+            Some((head, tail)) if !counters => {
+                format!("{head}{}", tail.trim_start_matches(|c: char| c.is_ascii_digit()))
+            }
+            _ => text,
+        }
     };
     let (a, b) = (structure(conn, table).await, structure(conn, twin).await);
     assert_eq!(a, b, "{name}: the structures differ");

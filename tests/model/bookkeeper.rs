@@ -7,10 +7,12 @@ use std::hash::Hash;
 use replank::ledger::{BatchId, ChunkId, Ledger, Range, Seq};
 
 /// A key of the modelled table.
-pub type Key = u8;
+pub(crate) type Key = u8;
 
 /// The real ledger, or one that differs from it in one method.
-pub trait Bookkeeper: Clone + Debug + Hash + PartialEq + Send + Sync + 'static {
+pub(crate) trait Bookkeeper:
+    Clone + Debug + Hash + PartialEq + Send + Sync + 'static
+{
     /// A ledger for a run that finds these ranges not copied.
     fn with_unstarted(unstarted: Vec<Range<Key>>) -> Self;
     /// The real ledger.

@@ -4,8 +4,8 @@
 //! What runs here is the ledger itself; only the server, the stream and the conductor around it are
 //! retold, as small as the protocol allows.
 
-pub mod bookkeeper;
-pub mod broken;
-pub mod client;
-pub mod server;
-pub mod world;
+pub(crate) mod bookkeeper;
+pub(crate) mod broken;
+pub(crate) mod client;
+pub(crate) mod server;
+pub(crate) mod world;

@@ -8,11 +8,11 @@ use replank::ledger::{Edge, Range, Seq};
 use super::bookkeeper::Key;
 
 /// The rows of a table: each key with the version that was written last.
-pub type Rows = BTreeMap<Key, u8>;
+pub(crate) type Rows = BTreeMap<Key, u8>;
 
 /// A transaction in the binlog. Its number, counted from 1, is also the version that it writes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Entry {
+pub(crate) enum Entry {
     /// Inserts the row or updates it.
     Put(Key),
     /// Deletes the row.
@@ -25,7 +25,7 @@ pub enum Entry {
 
 impl Entry {
     /// The keys that the stream reports as changed, in order.
-    pub fn keys(&self) -> Vec<Key> {
+    pub(crate) fn keys(&self) -> Vec<Key> {
         match *self {
             Entry::Put(key) | Entry::Delete(key) => vec![key],
             Entry::Move(from, to) => vec![from, to],
@@ -52,7 +52,7 @@ impl Entry {
 
 /// What must never happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The tables were swapped while they differed.
     Lost,
     /// A chunk met a row of its own range in the shadow table (I1).
@@ -61,27 +61,25 @@ pub enum Fault {
     OpenRange,
     /// Two replays of one key at once, of which the older reading could win.
     Overlap,
-    /// A change that was not visible was taken for visible (I3).
-    Unseen,
 }
 
 /// The server's state. A crash of the client leaves it as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Server {
+pub(crate) struct Server {
     initial: Rows,
-    pub binlog: Vec<Entry>,
+    pub(crate) binlog: Vec<Entry>,
     /// How many transactions of the binlog InnoDB has committed.
-    pub visible: u8,
-    pub shadow: Rows,
+    pub(crate) visible: u8,
+    pub(crate) shadow: Rows,
     /// The state table's chunks by their number, each written in the transaction that copied it (I4).
-    pub chunks: BTreeMap<u64, Range<Key>>,
+    pub(crate) chunks: BTreeMap<u64, Range<Key>>,
     /// The state table's safe position.
-    pub checkpoint: Seq,
+    pub(crate) checkpoint: Seq,
 }
 
 impl Server {
     /// A server whose source holds these keys.
-    pub fn new(present: &[Key]) -> Self {
+    pub(crate) fn new(present: &[Key]) -> Self {
         Server {
             initial: present.iter().map(|&key| (key, 0)).collect(),
             binlog: Vec::new(),
@@ -93,7 +91,7 @@ impl Server {
     }
 
     /// The source as a read view shows it that sees the first `seen` transactions.
-    pub fn source_at(&self, seen: u8) -> Rows {
+    pub(crate) fn source_at(&self, seen: u8) -> Rows {
         let mut rows = self.initial.clone();
         for (version, entry) in (1..=seen).zip(&self.binlog) {
             entry.apply(&mut rows, version);
@@ -101,12 +99,14 @@ impl Server {
         rows
     }
 
-    /// The source as the next transaction finds it. Writers meet each other's row locks, which last
-    /// until the commit is visible, so a key can be written again only when nothing of it is hidden.
-    pub fn writes(&self, keys: Key) -> Vec<Entry> {
-        let rows = self.source_at(self.visible);
-        let hidden: Vec<Key> =
-            self.binlog[self.visible as usize..].iter().flat_map(Entry::keys).collect();
+    /// The writes that are possible now. Writers meet each other's row locks, which last until the
+    /// commit is visible: with `locks`, a key is written again only when nothing of it is hidden.
+    pub(crate) fn writes(&self, keys: Key, locks: bool) -> Vec<Entry> {
+        let rows = self.source_at(self.binlog.len() as u8);
+        let hidden: Vec<Key> = match locks {
+            true => self.binlog[self.visible as usize..].iter().flat_map(Entry::keys).collect(),
+            false => Vec::new(),
+        };
         let mut writes = Vec::new();
         let free = |key: &Key| !hidden.contains(key);
         for key in (1..=keys).filter(free) {
@@ -121,24 +121,34 @@ impl Server {
     }
 
     /// Commits a transaction into the binlog, which is the first half of a commit; returns its number.
-    pub fn write(&mut self, entry: Entry) -> Seq {
+    pub(crate) fn write(&mut self, entry: Entry) -> Seq {
         self.binlog.push(entry);
         self.binlog.len() as Seq
     }
 
     /// The last heartbeat that was written.
-    pub fn last_heartbeat(&self) -> u64 {
+    pub(crate) fn last_heartbeat(&self) -> u64 {
         let id = |entry: &Entry| if let Entry::Heartbeat(id) = entry { Some(*id) } else { None };
         self.binlog.iter().rev().find_map(id).unwrap_or(0)
     }
 
     /// Whether every write of the application is visible.
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.binlog[self.visible as usize..].iter().all(|entry| entry.keys().is_empty())
     }
 
+    /// Whether a chunk that holds the key has committed.
+    pub(crate) fn is_copied(&self, key: Key) -> bool {
+        self.chunks.values().any(|range| range.contains(&key))
+    }
+
     /// Commits a chunk that was read in a view of `seen` transactions.
-    pub fn commit_chunk(&mut self, number: u64, range: &Range<Key>, seen: u8) -> Result<(), Fault> {
+    pub(crate) fn commit_chunk(
+        &mut self,
+        number: u64,
+        range: &Range<Key>,
+        seen: u8,
+    ) -> Result<(), Fault> {
         for (key, version) in self.source_at(seen) {
             if range.contains(&key) && self.shadow.insert(key, version).is_some() {
                 return Err(Fault::Duplicate);
@@ -150,10 +160,15 @@ impl Server {
 
     /// Commits a replay. As `replay::replace` does it: the first view tells which keys are gone, the
     /// second one serves REPLACE … SELECT, which is not sent when all are gone.
-    pub fn commit_replay(&mut self, keys: &[Key], first: u8, second: u8) -> Result<(), Fault> {
+    pub(crate) fn commit_replay(
+        &mut self,
+        keys: &[Key],
+        first: u8,
+        second: u8,
+    ) -> Result<(), Fault> {
         let (first, second) = (self.source_at(first), self.source_at(second));
         for key in keys {
-            if !self.chunks.values().any(|range| range.contains(key)) {
+            if !self.is_copied(*key) {
                 return Err(Fault::OpenRange);
             }
             if !first.contains_key(key) {
@@ -169,7 +184,7 @@ impl Server {
     }
 
     /// What the state table says of the ranges that are not copied, given where chunks may end.
-    pub fn unstarted(&self, edges: &[Key]) -> Vec<Range<Key>> {
+    pub(crate) fn unstarted(&self, edges: &[Key]) -> Vec<Range<Key>> {
         let mut ranges: Vec<Range<Key>> = Vec::new();
         for range in pieces(edges) {
             if self.chunks.values().any(|chunk| *chunk == range) {
@@ -185,7 +200,7 @@ impl Server {
 }
 
 /// The chunks of a table that is cut at these keys.
-pub fn pieces(edges: &[Key]) -> Vec<Range<Key>> {
+pub(crate) fn pieces(edges: &[Key]) -> Vec<Range<Key>> {
     let mut all = vec![Edge::Start];
     all.extend(edges.iter().map(|&key| Edge::At(key)));
     all.push(Edge::End);

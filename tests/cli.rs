@@ -1,0 +1,226 @@
+//! The command as an operator meets it: exit codes, streams, interruption, clean-up.
+
+mod common;
+
+use std::process::{Command, Output, Stdio};
+
+use common::{Database, server};
+use mysql_async::prelude::Queryable;
+
+/// The command with a connection to the binary's server, and no password file of the user's.
+fn replank(arguments: &[&str], database: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_replank"));
+    command
+        .args(&arguments[..1])
+        .args(["--host", "127.0.0.1", "--port", &server().port().to_string(), "--user", "root"])
+        .args(["--database", database])
+        .args(&arguments[1..])
+        .env_remove("REPLANK_PASSWORD")
+        .env_remove("MYSQL_PWD")
+        .env_remove("RUST_LOG")
+        .env("HOME", "/nonexistent")
+        .stdin(Stdio::null());
+    command
+}
+
+fn output(arguments: &[&str], database: &str) -> Output {
+    replank(arguments, database).output().expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+async fn small(name: &str) -> Database {
+    let db = Database::new(name).await;
+    db.sql(&[
+        "CREATE TABLE users (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(30))",
+        "INSERT INTO users (name) VALUES ('a'), ('b'), ('c')",
+    ])
+    .await;
+    db
+}
+
+async fn tables(db: &Database) -> Vec<String> {
+    db.fingerprint().await.into_iter().map(|(name, ..)| name).collect()
+}
+
+#[tokio::test]
+async fn run_prints_its_result_to_stdout_and_its_log_to_stderr() {
+    let db = small("cli_run").await;
+    let done = output(&["run", "--table", "users", "--alter", "ADD COLUMN phone VARCHAR(20)", "--execute"], "cli_run");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    assert!(text(&done.stdout).contains("has its new structure"));
+    assert!(text(&done.stderr).contains("cut-over"));
+    assert_eq!(tables(&db).await, ["_users_replank_old", "users"]);
+
+    let whole = output(&["run", "ALTER TABLE users ADD COLUMN fax VARCHAR(20);", "--output", "json", "--drop-old", "-q"], "cli_run");
+    assert_eq!(whole.status.code(), Some(0), "{}", text(&whole.stderr));
+    let document: serde_json::Value = serde_json::from_slice(&whole.stdout).expect("JSON");
+    assert_eq!(document["result"], "done");
+    assert_eq!(document["rows_copied"], 3);
+    assert_eq!(text(&whole.stderr), "", "-q is quiet");
+    assert_eq!(tables(&db).await, ["_users_replank_old", "users"]);
+
+    let cleaned = output(&["cleanup", "--table", "users", "--old"], "cli_run");
+    assert!(text(&cleaned.stdout).contains("_users_replank_old"));
+    assert_eq!(tables(&db).await, ["users"]);
+}
+
+#[tokio::test]
+async fn plan_and_dry_run_leave_everything_as_it_was() {
+    let db = small("cli_plan").await;
+    let before = db.fingerprint().await;
+    for arguments in [
+        &["plan", "--table", "users", "--alter", "DROP COLUMN name"][..],
+        &["run", "--dry-run", "ALTER TABLE cli_plan.users DROP COLUMN name"],
+    ] {
+        let planned = output(arguments, "cli_plan");
+        assert_eq!(planned.status.code(), Some(0), "{}", text(&planned.stderr));
+        let said = text(&planned.stdout);
+        assert!(said.contains("_users_replank_new") && said.contains("`name` will be gone"), "{said}");
+    }
+    assert_eq!(db.fingerprint().await, before);
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_with_exit_code_2() {
+    small("cli_wrong").await;
+    for (arguments, word) in [
+        (&["run", "--table", "users"][..], "--alter"),
+        (&["run", "--alter", "ADD c INT"], "--table"),
+        (&["run", "DROP TABLE users"], "ALTER TABLE"),
+        (&["run", "--table", "nobody", "--alter", "ADD c INT"], "nobody"),
+        (&["run", "--table", "users", "--alter", "ADD c INT", "--lock-wait", "0"], "--lock-wait"),
+        (&["run", "--table", "users", "--alter", "ADD c INT", "--chunk-time", "soon"], "--chunk-time"),
+        (&["run", "--no-verify", "ALTER TABLE users ADD c INT"], "--no-verify"),
+    ] {
+        let refused = output(arguments, "cli_wrong");
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {}", text(&refused.stderr));
+        assert!(text(&refused.stderr).contains(word), "{word}: {}", text(&refused.stderr));
+        assert_eq!(text(&refused.stdout), "");
+    }
+    let json = output(&["run", "--table", "nobody", "--alter", "ADD c INT", "--output", "json"], "cli_wrong");
+    let document: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(document["result"], "refused");
+}
+
+#[tokio::test]
+async fn a_password_on_the_command_line_is_warned_about_and_never_shown() {
+    let db = small("cli_password").await;
+    db.sql(&[
+        "DROP USER IF EXISTS keeper@localhost",
+        "CREATE USER keeper@localhost IDENTIFIED BY 'open-sesame'",
+        "GRANT ALL ON *.* TO keeper@localhost",
+    ])
+    .await;
+    let port = server().port().to_string();
+    let mut by_dsn = Command::new(env!("CARGO_BIN_EXE_replank"));
+    by_dsn.args(["run", "-vv", "--alter", "ADD c INT"]).arg(format!(
+        "h=127.0.0.1,P={port},u=keeper,p=open-sesame,D=cli_password,t=users"
+    ));
+    let done = by_dsn.env("HOME", "/nonexistent").output().expect("it runs");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    assert!(!text(&done.stderr).contains("open-sesame"));
+    assert!(text(&done.stderr).contains("password"), "no warning: {}", text(&done.stderr));
+
+    let mut wrong = replank(&["run", "ALTER TABLE users ADD d INT"], "cli_password");
+    let wrong = wrong.args(["--user", "keeper"]).env("REPLANK_PASSWORD", "not-it-at-all");
+    // --user is given twice, which is bad usage; the account alone is meant.
+    let wrong = wrong.output().expect("it runs");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(!text(&wrong.stderr).contains("not-it-at-all"));
+}
+
+#[tokio::test]
+async fn ctrl_c_stops_cleanly() {
+    let db = Database::new("cli_stop").await;
+    db.sql(&[
+        "CREATE TABLE users (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(300))",
+        "INSERT INTO users (name) WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100000) SELECT /*+ SET_VAR(cte_max_recursion_depth = 1000000) */ REPEAT('x', 250) FROM s",
+    ])
+    .await;
+    let before = db.fingerprint().await;
+    let child = replank(
+        &["run", "--table", "users", "--alter", "ADD c INT", "--chunk-time", "10", "--workers", "1"],
+        "cli_stop",
+    )
+    .stderr(Stdio::piped())
+    .stdout(Stdio::piped())
+    .spawn()
+    .expect("it starts");
+    let mut conn = db.conn().await;
+    // The first chunk has been copied.
+    let mut ticker = tokio::time::interval(std::time::Duration::from_millis(5));
+    loop {
+        ticker.tick().await;
+        let copied: Result<Option<i64>, _> =
+            conn.query_first("SELECT COUNT(*) FROM _users_replank_state WHERE kind = 2").await;
+        if copied.is_ok_and(|count| count.unwrap_or(0) > 0) {
+            break;
+        }
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(killed.success());
+    let ended = child.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(130), "{}", text(&ended.stderr));
+    assert_eq!(db.fingerprint().await, before, "nothing is left behind");
+    let locked: Option<i64> = conn
+        .query_first("SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE OBJECT_SCHEMA = 'cli_stop'")
+        .await
+        .expect("locks");
+    assert_eq!(locked, Some(0));
+}
+
+#[tokio::test]
+async fn cleanup_removes_what_an_abandoned_run_left_and_nothing_else() {
+    let db = Database::new("cli_cleanup").await;
+    db.sql(&[
+        "CREATE TABLE users (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(300))",
+        "INSERT INTO users (name) WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100000) SELECT /*+ SET_VAR(cte_max_recursion_depth = 1000000) */ REPEAT('x', 250) FROM s",
+        "CREATE TABLE _other_replank_new (mine INT)",
+        "CREATE TABLE _other_replank_state (mine INT)",
+    ])
+    .await;
+    let before = db.fingerprint().await;
+    let mut child = replank(
+        &["run", "--table", "users", "--alter", "ADD c INT", "--chunk-time", "10", "--workers", "1"],
+        "cli_cleanup",
+    )
+    .stderr(Stdio::null())
+    .stdout(Stdio::null())
+    .spawn()
+    .expect("it starts");
+    let mut conn = db.conn().await;
+    let mut ticker = tokio::time::interval(std::time::Duration::from_millis(5));
+    while tables(&db).await.len() < 5 {
+        ticker.tick().await;
+    }
+    // While it lives, it is left alone.
+    let busy = output(&["cleanup"], "cli_cleanup");
+    assert_eq!(busy.status.code(), Some(2), "{}", text(&busy.stdout));
+    assert!(text(&busy.stderr).contains("another replank"));
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    // The server lets the lock go when it notices that the connection is gone.
+    loop {
+        let lock: Option<Option<u64>> = conn
+            .query_first(
+                "SELECT MAX(OWNER_THREAD_ID) FROM performance_schema.metadata_locks \
+                 WHERE OBJECT_TYPE = 'USER LEVEL LOCK' AND OBJECT_NAME LIKE 'replank:users:%'",
+            )
+            .await
+            .expect("locks");
+        if lock.flatten().is_none() {
+            break;
+        }
+        ticker.tick().await;
+    }
+    let refused = output(&["run", "--table", "users", "--alter", "ADD c INT"], "cli_cleanup");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("replank cleanup"), "{}", text(&refused.stderr));
+    let cleaned = output(&["cleanup"], "cli_cleanup");
+    assert_eq!(cleaned.status.code(), Some(0), "{}", text(&cleaned.stderr));
+    assert!(text(&cleaned.stdout).contains("_users_replank_new"));
+    assert_eq!(db.fingerprint().await, before);
+}
