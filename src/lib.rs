@@ -29,7 +29,7 @@ pub mod config;
 pub mod conflict;
 pub mod copy;
 pub mod cutover;
-//pub mod demo;
+pub mod demo;
 pub mod error;
 pub mod key;
 pub mod ledger;

@@ -1,7 +1,7 @@
 //! The command line: arguments, logging, exit codes. One file per command.
 
 mod cleanup;
-//mod demo;
+mod demo;
 mod display;
 mod logging;
 mod output;
@@ -40,7 +40,7 @@ enum Command {
     /// Say what `run` would do; the data is not touched and nothing is left behind
     Plan(plan::PlanArgs),
     /// Show the whole story on a throwaway server
-    //Demo(demo::DemoArgs),
+    Demo(demo::DemoArgs),
     /// Remove what an abandoned run left, and only that
     Cleanup(cleanup::CleanupArgs),
 }
@@ -84,7 +84,7 @@ async fn execute(command: Command) -> Result<(), Error> {
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Plan(args) => plan::plan(args).await,
-        //Command::Demo(args) => demo::demo(args).await,
+        Command::Demo(args) => demo::demo(args).await,
         Command::Cleanup(args) => cleanup::cleanup(args).await,
     }
 }
