@@ -22,6 +22,7 @@ const BOUNDS: Bounds = Bounds {
     batch: 3,
     workers: 2,
     views: 2,
+    beats: 20,
     failures: 6,
     touches: 4,
     reconnects: 3,
@@ -137,6 +138,8 @@ fn histories_find_every_broken_ledger() {
     assert!(is_found_out::<broken::TrustsTheStream>(), "TrustsTheStream");
     assert!(is_found_out::<broken::SettlesUnread>(), "SettlesUnread");
     assert!(is_found_out::<broken::DrainedTooEarly>(), "DrainedTooEarly");
+    assert!(is_found_out::<broken::HandsOutTwice>(), "HandsOutTwice");
+    assert!(is_found_out::<broken::StartsOver>(), "StartsOver");
     assert!(is_found_out::<broken::SafeWhenReceived>(), "SafeWhenReceived");
     assert!(is_found_out::<broken::SafeTooNew>(), "SafeTooNew");
 }

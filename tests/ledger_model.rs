@@ -120,6 +120,7 @@ const THOROUGH: bool = !cfg!(debug_assertions);
 fn a_row_that_is_written_again_and_again_during_copy_and_replay() {
     let writes = if THOROUGH { 3 } else { 2 };
     explore("hot row", Bounds { writes, ..Bounds::QUIET }, 40_000);
+    explore("heartbeats", Bounds { beats: 1, ..Bounds::QUIET }, 40_000);
 }
 
 #[test]
@@ -206,6 +207,11 @@ fn it_finds_that_the_tables_are_swapped_with_changes_waiting() {
     refute::<broken::DrainedTooEarly>(Bounds::QUIET, LOST);
 }
 
+#[test]
+fn it_finds_that_a_key_is_in_two_batches() {
+    refute::<broken::HandsOutTwice>(Bounds { workers: 2, ..Bounds::QUIET }, OVERLAP);
+}
+
 /// One write, one crash.
 const CRASH: Bounds = Bounds { writes: 1, crashes: 1, ..Bounds::QUIET };
 
@@ -219,6 +225,11 @@ fn it_finds_that_a_position_is_not_safe_because_it_was_received() {
 fn it_finds_that_a_position_is_too_new_by_one() {
     refute::<broken::SafeTooNew>(CRASH, REMEMBERED);
     refute::<broken::SafeTooNew>(CRASH, LOST);
+}
+
+#[test]
+fn it_finds_that_a_resumed_run_copies_what_is_copied() {
+    refute::<broken::StartsOver>(CRASH, DUPLICATE);
 }
 
 #[test]

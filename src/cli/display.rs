@@ -106,7 +106,7 @@ async fn plain(progress: Progress) {
     loop {
         ticker.tick().await;
         let snapshot = progress.snapshot();
-        if snapshot.phase != Phase::Done {
+        if !matches!(snapshot.phase, Phase::Prepare | Phase::Done) {
             tracing::info!("{}: {}", snapshot.phase.name(), message(&snapshot));
         }
     }

@@ -34,7 +34,7 @@ pub(super) struct RunArgs {
           value_parser = clap::value_parser!(u64).range(10..=60_000))]
     chunk_time: u64,
     /// Connections that copy and compare
-    #[arg(long, value_name = "N", default_value_t = 2,
+    #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=64))]
     workers: u32,
 }

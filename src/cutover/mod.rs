@@ -105,8 +105,10 @@ pub async fn swap(session: &mut Session, context: &Context, server: &Server) -> 
         context.mark, names.source, names.old, names.shadow, names.source
     );
     let connection = session.id();
+    let began = std::time::Instant::now();
     match session.query_drop(rename).await {
         Ok(()) => {
+            tracing::debug!(took = ?began.elapsed(), "renamed");
             // The swap is done; the locks also end with the connection.
             if let Err(error) = session.query_drop("UNLOCK TABLES").await {
                 tracing::debug!(%error, "unlocking after the rename");

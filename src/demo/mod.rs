@@ -50,6 +50,9 @@ const BASELINE: Duration = Duration::from_secs(2);
 /// How long the application goes on with the new table.
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
+/// How many application errors an error of the demo quotes.
+const ERRORS_SHOWN: usize = 5;
+
 /// How often it is looked whether the demo is to stop.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -79,7 +82,7 @@ impl Default for DemoOptions {
 /// through `stop` ends it.
 ///
 /// # Errors
-/// As [`ThrowawayServer`] and [`run`](crate::run::run); failed if a statement of the application failed
+/// As [`ThrowawayServer`] and [`run`]; failed if a statement of the application failed
 /// or the tables are not equal in the end, with the first errors or differences.
 pub async fn demo(
     options: DemoOptions,
@@ -114,7 +117,7 @@ pub async fn demo(
         lock_wait: 1,
         time_zone: None,
     };
-    let how = Options { workers: 2, chunk_time: Duration::from_millis(250), keep_old: false };
+    let how = Options { workers: 1, chunk_time: Duration::from_millis(250), keep_old: false };
     let migration_began = Instant::now();
     let outcome = Box::pin(run(&server, &request, &how, progress, stop)).await?;
     let migration_ended = Instant::now();
@@ -193,10 +196,14 @@ async fn alter_natively(server: &Server, twin: &TableName, clauses: &str) -> Res
 fn refuse_errors(written: &WorkloadReport) -> Result<()> {
     match written.error_count {
         0 => Ok(()),
-        count => Err(Error::failed(format!(
-            "{count} statements of the application failed during the demo:\n  {}",
-            written.errors.join("\n  ")
-        ))),
+        count => {
+            let first: Vec<&str> =
+                written.errors.iter().take(ERRORS_SHOWN).map(String::as_str).collect();
+            Err(Error::failed(format!(
+                "{count} statements of the application failed during the demo, the first of them:\n  {}",
+                first.join("\n  ")
+            )))
+        }
     }
 }
 

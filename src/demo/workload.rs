@@ -1,6 +1,6 @@
 //! Writers that change a table and its twin as an application would.
 //!
-//! Every transaction does the same to both tables (see [`super::transaction`] for why they stay
+//! Every transaction does the same to both tables (see `transaction.rs` for why they stay
 //! equal), so the twin tells what the table must hold after it has been rebuilt. What an
 //! application would put up with, a deadlock or a lock wait timeout, is rolled back and tried again;
 //! everything else is an application error, and it is kept with its text.

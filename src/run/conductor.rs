@@ -163,7 +163,7 @@ impl Conductor {
         }
         for (id, seq) in delivery.heartbeats {
             self.ledger.heartbeat_seen(id, seq);
-            self.heart.came_back(id);
+            self.heart.came_back(id, seq);
         }
         self.ledger.transaction_end(delivery.received);
         self.verifying.judge(&mut self.ledger, self.heart.seen())
@@ -171,6 +171,10 @@ impl Conductor {
 
     fn reported(&mut self, message: Message) -> Result<()> {
         self.hands.done(message.from);
+        if let Step::Draining { granted, .. } | Step::Swapping { granted, .. } = &self.swapping.step {
+            tracing::debug!(under_lock = ?granted.elapsed(), backlog = self.ledger.backlog(),
+                from = ?message.from, report = message.report.name(), "cut-over");
+        }
         match message.report {
             Report::Edge(edge) if self.phase == Phase::Copy => self.copying.found(edge),
             Report::Edge(edge) => self.verifying.found(edge),
@@ -199,7 +203,10 @@ impl Conductor {
                 self.verifying.compared(&mut self.ledger, ticket, compared);
             }
             Report::KeysCompared { keys, compared } => self.keys_compared(keys, compared),
-            Report::Heartbeat { id } => self.ledger.heartbeat_acked(id),
+            Report::Heartbeat { id } => {
+                self.heart.committed();
+                self.ledger.heartbeat_acked(id);
+            }
             Report::Lock(granted) => self.lock_answered(granted)?,
             Report::Unlocked => self.attempt_ended("the last changes did not arrive in time")?,
             Report::AttemptFailed { batch, error } => {
@@ -292,7 +299,7 @@ impl Conductor {
                 if self.replays == 0
                     && self.hands.is_idle(Role::Cutter)
                     && self.ledger.backlog() <= self.swapping.tolerated_backlog()
-                    && self.heart.lag() < Duration::from_millis(100) =>
+                    && (self.heart.is_calm() || self.swapping.is_impatient()) =>
             {
                 self.swapping.attempts += 1;
                 self.swapping.step = Step::Locking { asked: Instant::now() };
@@ -323,12 +330,16 @@ impl Conductor {
     /// How eagerly the next heartbeat is awaited.
     fn need(&self) -> Need {
         let waiting = match &self.swapping.step {
-            Step::Draining { heartbeat, .. } => self.heart.seen() < *heartbeat || self.ledger.wants_heartbeat(),
-            Step::CatchingUp { .. } => self.phase == Phase::CutOver,
+            Step::Draining { heartbeat, .. } => !self
+                .heart
+                .seen_since(*heartbeat)
+                .is_some_and(|seq| self.ledger.is_drained(seq)),
             _ => false,
         };
         if waiting || self.ledger.visible() == 0 || self.verifying.wants_heartbeat() {
             Need::Urgent
+        } else if self.phase == Phase::CutOver {
+            Need::Watchful
         } else if self.ledger.wants_heartbeat() {
             Need::Wanted
         } else {
@@ -427,8 +438,8 @@ impl Conductor {
         }
         // Everything was delivered that was written before the lock, it is visible, and nothing is
         // left to replay.
-        let delivered = self.heart.seen() >= *heartbeat;
-        if !delivered || !self.ledger.is_drained(self.ledger.received()) {
+        let delivered = self.heart.seen_since(*heartbeat);
+        if !delivered.is_some_and(|seq| self.ledger.is_drained(seq)) {
             return;
         }
         if let Some(keys) = looking.clone() {
@@ -443,7 +454,7 @@ impl Conductor {
         let waiting = match &self.swapping.step {
             Step::Pausing { .. } => Some("pausing before the next cut-over attempt".to_owned()),
             Step::CatchingUp { .. } if self.phase == Phase::CutOver => {
-                Some("catching up with the last changes".to_owned())
+                Some("waiting for a quiet moment".to_owned())
             }
             Step::Locking { .. } => Some("waiting for the table lock".to_owned()),
             _ => None,

@@ -3,10 +3,14 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::ledger::Seq;
+
 /// Between heartbeats while nothing waits for one.
 const IDLE: Duration = Duration::from_millis(1000);
 /// Between heartbeats while changed keys wait to become visible.
 const WANTED: Duration = Duration::from_millis(100);
+/// Between heartbeats while the cut-over waits for a quiet moment.
+const WATCHFUL: Duration = Duration::from_millis(20);
 /// Between heartbeats while the run itself waits for one.
 const URGENT: Duration = Duration::from_millis(2);
 
@@ -15,8 +19,12 @@ const URGENT: Duration = Duration::from_millis(2);
 pub(crate) enum Need {
     Idle,
     Wanted,
+    Watchful,
     Urgent,
 }
+
+/// How many of the last commits tell whether the server is calm.
+const RECENT: usize = 5;
 
 /// The heartbeats of a run.
 #[derive(Debug)]
@@ -25,12 +33,16 @@ pub(crate) struct Heart {
     sent_at: Instant,
     /// When each heartbeat was sent that has not come back.
     waiting: VecDeque<(u64, Instant)>,
-    seen: u64,
+    /// The last heartbeat that has come back, and its transaction.
+    seen: (u64, Seq),
+    /// How long the commits of the last heartbeats took, and the shortest of all.
+    commits: VecDeque<Duration>,
+    shortest: Duration,
 }
 
 impl Heart {
     pub(crate) fn new() -> Self {
-        Heart { sent: 0, sent_at: Instant::now(), waiting: VecDeque::new(), seen: 0 }
+        Heart { sent: 0, sent_at: Instant::now(), waiting: VecDeque::new(), seen: (0, 0), commits: VecDeque::new(), shortest: Duration::MAX }
     }
 
     /// The number that the next heartbeat will have: what is committed before it is sent has been
@@ -47,6 +59,7 @@ impl Heart {
         let pause = match need {
             Need::Idle => IDLE,
             Need::Wanted => WANTED,
+            Need::Watchful => WATCHFUL,
             Need::Urgent => URGENT,
         };
         pause.saturating_sub(self.sent_at.elapsed())
@@ -60,9 +73,28 @@ impl Heart {
         self.sent
     }
 
-    /// Heartbeat `id` came back through the stream.
-    pub(crate) fn came_back(&mut self, id: u64) {
-        self.seen = self.seen.max(id);
+    /// The server has acknowledged the last heartbeat that was sent.
+    pub(crate) fn committed(&mut self) {
+        let took = self.sent_at.elapsed();
+        self.shortest = self.shortest.min(took);
+        self.commits.push_back(took);
+        if self.commits.len() > RECENT {
+            self.commits.pop_front();
+        }
+    }
+
+    /// Whether the last commits were as quick as commits are on this server: then the few commits
+    /// that a rename consists of will be quick as well. After a bulk load the server writes dirty pages
+    /// back for a while, and every sync to disk waits behind them.
+    pub(crate) fn is_calm(&self) -> bool {
+        const ALWAYS_QUICK: Duration = Duration::from_millis(5);
+        let usual = (self.shortest * 3).max(ALWAYS_QUICK);
+        self.commits.len() == RECENT && self.commits.iter().all(|took| *took <= usual)
+    }
+
+    /// Heartbeat `id` came back through the stream, in transaction `seq`.
+    pub(crate) fn came_back(&mut self, id: u64, seq: Seq) {
+        self.seen = self.seen.max((id, seq));
         while self.waiting.front().is_some_and(|(waiting, _)| *waiting <= id) {
             self.waiting.pop_front();
         }
@@ -70,7 +102,12 @@ impl Heart {
 
     /// The highest heartbeat that has come back.
     pub(crate) fn seen(&self) -> u64 {
-        self.seen
+        self.seen.0
+    }
+
+    /// The transaction of the highest heartbeat that has come back, if that is `id` or a later one.
+    pub(crate) fn seen_since(&self, id: u64) -> Option<Seq> {
+        (self.seen.0 >= id).then_some(self.seen.1)
     }
 
     /// For how long the oldest heartbeat has been on its way.

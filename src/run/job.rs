@@ -52,6 +52,27 @@ pub(crate) enum Report {
     Failed(Error),
 }
 
+impl Report {
+    /// What was done, for the log.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Report::Edge(_) => "edge found",
+            Report::Copied { .. } => "chunk copied",
+            Report::CopyConflicts { .. } => "chunk met conflicts",
+            Report::Replayed { .. } => "batch replayed",
+            Report::ReplayDeferred { .. } => "batch deferred",
+            Report::RangeCompared { .. } => "range compared",
+            Report::KeysCompared { .. } => "keys compared",
+            Report::Heartbeat { .. } => "heartbeat committed",
+            Report::Lock(_) => "lock answered",
+            Report::Unlocked => "unlocked",
+            Report::AttemptFailed { .. } => "attempt failed",
+            Report::Swapped => "swapped",
+            Report::Failed(_) => "failed",
+        }
+    }
+}
+
 /// The kinds of hands: each has its own connection and does one job at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Role {

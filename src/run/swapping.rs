@@ -9,6 +9,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const MAX_ATTEMPTS: u32 = 60;
 
+/// How long a quiet moment is waited for before the lock is asked for in any case.
+const LONGEST_CALM: Duration = Duration::from_secs(20);
+
 /// How small the backlog has to be for an attempt, doubled every second that it is not reached.
 const SMALL_BACKLOG: usize = 100;
 
@@ -64,6 +67,11 @@ impl Swapping {
             }
             _ => SMALL_BACKLOG,
         }
+    }
+
+    /// Whether a quiet moment has been waited for long enough.
+    pub(crate) fn is_impatient(&self) -> bool {
+        matches!(self.step, Step::CatchingUp { since } if since.elapsed() > LONGEST_CALM)
     }
 
     /// Whether replay is left to the connection that holds the locks. From the moment they are asked

@@ -108,6 +108,33 @@ broken! {
     }
 }
 
+broken! {
+    /// Hands out a key again that is in a batch.
+    HandsOutTwice {
+        fn next_batch(&mut self, limit: usize) -> Option<(BatchId, Vec<Key>)> {
+            let batch = self.0.next_batch(limit)?;
+            self.0.batch_failed(batch.id);
+            Some((batch.id, batch.keys))
+        }
+    }
+}
+
+/// Breaks I4: begins from nothing, whatever earlier runs have copied.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct StartsOver(Ledger<Key>);
+
+impl Bookkeeper for StartsOver {
+    fn with_unstarted(_: Vec<Range<Key>>) -> Self {
+        StartsOver(Ledger::new())
+    }
+    fn ledger(&self) -> &Ledger<Key> {
+        &self.0
+    }
+    fn ledger_mut(&mut self) -> &mut Ledger<Key> {
+        &mut self.0
+    }
+}
+
 /// Forgets a change that arrives while its key is being replayed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct SettlesUnread {

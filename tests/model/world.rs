@@ -27,6 +27,8 @@ pub(crate) struct Bounds {
     pub(crate) workers: usize,
     /// Read views of a replay.
     pub(crate) views: usize,
+    /// Heartbeats that nobody asked for.
+    pub(crate) beats: u8,
     /// How often a chunk or a batch is rolled back.
     pub(crate) failures: u8,
     /// How often a comparison asks for a key to be read again.
@@ -55,6 +57,7 @@ impl Bounds {
         batch: 1,
         workers: 1,
         views: 1,
+        beats: 0,
         failures: 0,
         touches: 0,
         reconnects: 0,
@@ -69,6 +72,7 @@ impl Bounds {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Spent {
     pub(crate) writes: u8,
+    pub(crate) beats: u8,
     pub(crate) failures: u8,
     pub(crate) touches: u8,
     pub(crate) reconnects: u8,
@@ -111,6 +115,7 @@ pub(crate) enum Action {
     Checkpoint,
     /// The application commits into the binlog.
     Write(Entry),
+    IdleBeat,
     AbortChunk(usize),
     FailBatch(usize),
     Touch(Key),
@@ -210,6 +215,9 @@ impl<B: Bookkeeper> World<B> {
             let allowed = |entry: &Entry| bounds.moves || !matches!(entry, Entry::Move(..));
             steps.extend(writes.into_iter().filter(allowed).map(Action::Write));
         }
+        if spent.beats < bounds.beats && client.beating.is_none() {
+            steps.push(Action::IdleBeat);
+        }
         if spent.failures < bounds.failures {
             let open = client.copying.iter().enumerate().filter(|(_, chunk)| !chunk.committed);
             steps.extend(open.map(|(at, _)| Action::AbortChunk(at)));
@@ -283,6 +291,10 @@ impl<B: Bookkeeper> World<B> {
             Action::Write(ref entry) => {
                 spent.writes += 1;
                 server.write(entry.clone());
+            }
+            Action::IdleBeat => {
+                spent.beats += 1;
+                client.beat(server);
             }
             Action::AbortChunk(at) => {
                 spent.failures += 1;
