@@ -111,8 +111,11 @@ async fn refuse_real_duplicate(
         order = list(names()),
         value = list(&values),
         scratch = scratch::name(context),
-        not_null =
-            values.iter().map(|value| format!("{value} IS NOT NULL")).collect::<Vec<_>>().join(" AND "),
+        not_null = values
+            .iter()
+            .map(|value| format!("{value} IS NOT NULL"))
+            .collect::<Vec<_>>()
+            .join(" AND "),
         group = list(&values),
     );
     let pair: Option<(Vec<u8>, Vec<u8>)> = session.query_first(query).await?;

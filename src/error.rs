@@ -159,8 +159,8 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_documented_exit_code() {
-        let codes = [Kind::Failed, Kind::Refused, Kind::Ambiguous, Kind::Interrupted]
-            .map(Kind::exit_code);
+        let codes =
+            [Kind::Failed, Kind::Refused, Kind::Ambiguous, Kind::Interrupted].map(Kind::exit_code);
         assert_eq!(codes, [1, 2, 3, 130]);
     }
 }

@@ -8,9 +8,9 @@
 use mysql_async::prelude::Queryable;
 
 use crate::error::Error;
+use crate::server::Session;
 use crate::sql::{Ident, TableName, list};
 use crate::work::{Context, Work};
-use crate::server::Session;
 
 /// Its name, in the source's schema. A temporary table hides a permanent one of that name from its own
 /// session only.
@@ -29,9 +29,8 @@ pub async fn fill(session: &mut Session, context: &Context, predicate: &str) -> 
     session.query_drop(format!("DROP TEMPORARY TABLE IF EXISTS {scratch}")).await?;
     let create: Option<(String, String)> =
         session.query_first(format!("SHOW CREATE TABLE {}", plan.names.shadow)).await?;
-    let (_, create) = create.ok_or_else(|| {
-        Error::failed(format!("{} has no CREATE statement", plan.names.shadow))
-    })?;
+    let (_, create) = create
+        .ok_or_else(|| Error::failed(format!("{} has no CREATE statement", plan.names.shadow)))?;
     session.query_drop(temporary(&create, &plan.names.shadow.table, &scratch)?).await?;
     let others: Vec<&Ident> = plan
         .shadow

@@ -5,12 +5,15 @@ mod common;
 use common::Database;
 use common::scenario::Scenario;
 
-const COLUMNS: &str = "a INT NOT NULL, b VARCHAR(40) NULL, c DECIMAL(10,2) NOT NULL DEFAULT 1, KEY (a)";
+const COLUMNS: &str =
+    "a INT NOT NULL, b VARCHAR(40) NULL, c DECIMAL(10,2) NOT NULL DEFAULT 1, KEY (a)";
 
 fn plain(name: &'static str, alter: &str) -> Scenario {
-    Scenario::new(name, COLUMNS, alter)
-        .seed("a, b, c", "n % 97, CONCAT('row ', n), n / 7")
-        .writes("a, b", "{n}, 'new'", &["a = {n}", "b = 'changed {n}', c = {n} / 3", "b = NULL", "id = {new}"])
+    Scenario::new(name, COLUMNS, alter).seed("a, b, c", "n % 97, CONCAT('row ', n), n / 7").writes(
+        "a, b",
+        "{n}, 'new'",
+        &["a = {n}", "b = 'changed {n}', c = {n} / 3", "b = NULL", "id = {new}"],
+    )
 }
 
 async fn check(scenario: Scenario) {
@@ -40,9 +43,13 @@ async fn several_clauses_at_once() {
 
 #[tokio::test]
 async fn columns_are_renamed_and_swapped() {
-    let swap = Scenario::new("swap_names", "a INT NOT NULL, b INT NOT NULL", "RENAME COLUMN a TO b, RENAME COLUMN b TO a")
-        .seed("a, b", "n, -n")
-        .writes("a, b", "{n}, -{n}", &["a = {n}", "b = {n} + 5"]);
+    let swap = Scenario::new(
+        "swap_names",
+        "a INT NOT NULL, b INT NOT NULL",
+        "RENAME COLUMN a TO b, RENAME COLUMN b TO a",
+    )
+    .seed("a, b", "n, -n")
+    .writes("a, b", "{n}, -{n}", &["a = {n}", "b = {n} + 5"]);
     // After the swap the names mean the other column, so the writers stop before it: the writes below
     // treat both alike.
     let swap = Scenario {
@@ -70,7 +77,10 @@ async fn a_stored_generated_column_becomes_a_plain_one_and_keeps_its_values() {
     )
     .seed("a", "n");
     let scenario = Scenario {
-        writes: vec!["DELETE FROM {t} WHERE id = {id}".to_owned(), "DELETE FROM {t} WHERE id = {id} + 1".to_owned()],
+        writes: vec![
+            "DELETE FROM {t} WHERE id = {id}".to_owned(),
+            "DELETE FROM {t} WHERE id = {id} + 1".to_owned(),
+        ],
         ..scenario
     };
     check(scenario).await;
@@ -191,6 +201,7 @@ async fn timestamps_become_datetimes_in_the_servers_time_zone() {
 #[tokio::test]
 async fn a_table_without_a_primary_key_is_altered_by_its_unique_key() {
     let mut scenario = plain("unique_key", "ADD COLUMN d INT");
-    scenario.create = format!("CREATE TABLE {{t}} (id INT NOT NULL, {COLUMNS}, UNIQUE KEY uid (id))");
+    scenario.create =
+        format!("CREATE TABLE {{t}} (id INT NOT NULL, {COLUMNS}, UNIQUE KEY uid (id))");
     check(scenario).await;
 }

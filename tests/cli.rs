@@ -48,13 +48,26 @@ async fn tables(db: &Database) -> Vec<String> {
 #[tokio::test]
 async fn run_prints_its_result_to_stdout_and_its_log_to_stderr() {
     let db = small("cli_run").await;
-    let done = output(&["run", "--table", "users", "--alter", "ADD COLUMN phone VARCHAR(20)", "--execute"], "cli_run");
+    let done = output(
+        &["run", "--table", "users", "--alter", "ADD COLUMN phone VARCHAR(20)", "--execute"],
+        "cli_run",
+    );
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
     assert!(text(&done.stdout).contains("has its new structure"));
     assert!(text(&done.stderr).contains("cut-over"));
     assert_eq!(tables(&db).await, ["_users_replank_old", "users"]);
 
-    let whole = output(&["run", "ALTER TABLE users ADD COLUMN fax VARCHAR(20);", "--output", "json", "--drop-old", "-q"], "cli_run");
+    let whole = output(
+        &[
+            "run",
+            "ALTER TABLE users ADD COLUMN fax VARCHAR(20);",
+            "--output",
+            "json",
+            "--drop-old",
+            "-q",
+        ],
+        "cli_run",
+    );
     assert_eq!(whole.status.code(), Some(0), "{}", text(&whole.stderr));
     let document: serde_json::Value = serde_json::from_slice(&whole.stdout).expect("JSON");
     assert_eq!(document["result"], "done");
@@ -78,7 +91,10 @@ async fn plan_and_dry_run_leave_everything_as_it_was() {
         let planned = output(arguments, "cli_plan");
         assert_eq!(planned.status.code(), Some(0), "{}", text(&planned.stderr));
         let said = text(&planned.stdout);
-        assert!(said.contains("_users_replank_new") && said.contains("`name` will be gone"), "{said}");
+        assert!(
+            said.contains("_users_replank_new") && said.contains("`name` will be gone"),
+            "{said}"
+        );
     }
     assert_eq!(db.fingerprint().await, before);
 }
@@ -92,7 +108,10 @@ async fn what_is_wrong_is_told_with_exit_code_2() {
         (&["run", "DROP TABLE users"], "ALTER TABLE"),
         (&["run", "--table", "nobody", "--alter", "ADD c INT"], "nobody"),
         (&["run", "--table", "users", "--alter", "ADD c INT", "--lock-wait", "0"], "--lock-wait"),
-        (&["run", "--table", "users", "--alter", "ADD c INT", "--chunk-time", "soon"], "--chunk-time"),
+        (
+            &["run", "--table", "users", "--alter", "ADD c INT", "--chunk-time", "soon"],
+            "--chunk-time",
+        ),
         (&["run", "--no-verify", "ALTER TABLE users ADD c INT"], "--no-verify"),
     ] {
         let refused = output(arguments, "cli_wrong");
@@ -100,7 +119,10 @@ async fn what_is_wrong_is_told_with_exit_code_2() {
         assert!(text(&refused.stderr).contains(word), "{word}: {}", text(&refused.stderr));
         assert_eq!(text(&refused.stdout), "");
     }
-    let json = output(&["run", "--table", "nobody", "--alter", "ADD c INT", "--output", "json"], "cli_wrong");
+    let json = output(
+        &["run", "--table", "nobody", "--alter", "ADD c INT", "--output", "json"],
+        "cli_wrong",
+    );
     let document: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
     assert_eq!(document["result"], "refused");
 }
@@ -116,9 +138,9 @@ async fn a_password_on_the_command_line_is_warned_about_and_never_shown() {
     .await;
     let port = server().port().to_string();
     let mut by_dsn = Command::new(env!("CARGO_BIN_EXE_replank"));
-    by_dsn.args(["run", "-vv", "--alter", "ADD c INT"]).arg(format!(
-        "h=127.0.0.1,P={port},u=keeper,p=open-sesame,D=cli_password,t=users"
-    ));
+    by_dsn
+        .args(["run", "-vv", "--alter", "ADD c INT"])
+        .arg(format!("h=127.0.0.1,P={port},u=keeper,p=open-sesame,D=cli_password,t=users"));
     let done = by_dsn.env("HOME", "/nonexistent").output().expect("it runs");
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
     assert!(!text(&done.stderr).contains("open-sesame"));
@@ -142,7 +164,17 @@ async fn ctrl_c_stops_cleanly() {
     .await;
     let before = db.fingerprint().await;
     let child = replank(
-        &["run", "--table", "users", "--alter", "ADD c INT", "--chunk-time", "10", "--workers", "1"],
+        &[
+            "run",
+            "--table",
+            "users",
+            "--alter",
+            "ADD c INT",
+            "--chunk-time",
+            "10",
+            "--workers",
+            "1",
+        ],
         "cli_stop",
     )
     .stderr(Stdio::piped())
@@ -160,7 +192,8 @@ async fn ctrl_c_stops_cleanly() {
             break;
         }
     }
-    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    let killed =
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
     assert!(killed.success());
     let ended = child.wait_with_output().expect("it ends");
     assert_eq!(ended.status.code(), Some(130), "{}", text(&ended.stderr));
@@ -184,7 +217,17 @@ async fn cleanup_removes_what_an_abandoned_run_left_and_nothing_else() {
     .await;
     let before = db.fingerprint().await;
     let mut child = replank(
-        &["run", "--table", "users", "--alter", "ADD c INT", "--chunk-time", "10", "--workers", "1"],
+        &[
+            "run",
+            "--table",
+            "users",
+            "--alter",
+            "ADD c INT",
+            "--chunk-time",
+            "10",
+            "--workers",
+            "1",
+        ],
         "cli_cleanup",
     )
     .stderr(Stdio::null())

@@ -55,7 +55,8 @@ async fn a_row_of_17_mb() {
 #[tokio::test]
 async fn a_transaction_of_200_000_rows() {
     let db = Database::new("large_transaction").await;
-    db.sql(&["CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, a INT NOT NULL, b VARCHAR(50))"]).await;
+    db.sql(&["CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, a INT NOT NULL, b VARCHAR(50))"])
+        .await;
     let fill = "INSERT INTO t (a, b) WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 200000) SELECT /*+ SET_VAR(cte_max_recursion_depth = 1000000) */ n, 'row' FROM s";
     db.sql(&[fill, "CREATE TABLE twin LIKE t", "INSERT INTO twin SELECT * FROM t"]).await;
     with_statements(

@@ -11,9 +11,13 @@ use mysql_async::prelude::Queryable;
 use replank::progress::{Phase, Progress};
 
 fn scenario(name: &'static str) -> Scenario {
-    Scenario::new(name, "a INT NOT NULL, b VARCHAR(200) NOT NULL, UNIQUE u (a)", "ADD COLUMN c INT NOT NULL DEFAULT 1")
-        .seed("a, b", "n, REPEAT('x', 150)")
-        .writes("a, b", "{new}, 'new'", &["b = 'changed {n}'"])
+    Scenario::new(
+        name,
+        "a INT NOT NULL, b VARCHAR(200) NOT NULL, UNIQUE u (a)",
+        "ADD COLUMN c INT NOT NULL DEFAULT 1",
+    )
+    .seed("a, b", "n, REPEAT('x', 150)")
+    .writes("a, b", "{new}, 'new'", &["b = 'changed {n}'"])
 }
 
 #[tokio::test]
@@ -45,12 +49,15 @@ async fn copy_and_replay_hold_no_row_lock_on_the_source() {
                 )
                 .await
                 .expect("data_locks");
-            if !matches!((phase, progress.snapshot().phase), (Phase::Copy, Phase::Copy | Phase::Verify) | (Phase::Verify, Phase::Verify)) {
+            if !matches!(
+                (phase, progress.snapshot().phase),
+                (Phase::Copy, Phase::Copy | Phase::Verify) | (Phase::Verify, Phase::Verify)
+            ) {
                 continue;
             }
             samples += 1;
             for (table, kind, mode) in locks {
-                assert!(table != "t" || kind == "TABLE" , "a {mode} lock on a row of the source");
+                assert!(table != "t" || kind == "TABLE", "a {mode} lock on a row of the source");
                 shadow_locks += i32::from(table == "_t_replank_new");
             }
         }
@@ -82,15 +89,15 @@ async fn the_cut_over_gives_up_behind_a_long_transaction_and_succeeds_after_it()
     let meddle = async {
         // The first attempt fails for as long as the metadata lock is held.
         let mut ticker = tokio::time::interval(Duration::from_millis(5));
-        let waited = |text: &str| {
-            progress.snapshot().waiting.is_some_and(|waiting| waiting.contains(text))
-        };
+        let waited =
+            |text: &str| progress.snapshot().waiting.is_some_and(|waiting| waiting.contains(text));
         while !waited("pausing") {
             ticker.tick().await;
         }
         // The application is not blocked meanwhile.
         let began = Instant::now();
-        db.sql(&["UPDATE t x, twin y SET x.b = 'free', y.b = 'free' WHERE x.id = 1 AND y.id = 1"]).await;
+        db.sql(&["UPDATE t x, twin y SET x.b = 'free', y.b = 'free' WHERE x.id = 1 AND y.id = 1"])
+            .await;
         let took = began.elapsed();
         holder.query_drop("COMMIT").await.expect("commit");
         took

@@ -73,14 +73,9 @@ async fn a_table_without_a_key_that_both_structures_share() {
     refused(&db, "nullable", "ADD c INT", &["allows NULL in `n`"]).await;
     refused(&db, "prefix", "ADD d INT", &["prefix"]).await;
     refused(&db, "changed", "DROP PRIMARY KEY, ADD PRIMARY KEY (c)", &["no counterpart"]).await;
-    refused(&db, "changed", "DROP COLUMN id, ADD PRIMARY KEY (c)", &["loses the column `id`"]).await;
-    refused(
-        &db,
-        "text_key",
-        "MODIFY c VARCHAR(10) COLLATE utf8mb4_bin",
-        &["changes `c`"],
-    )
-    .await;
+    refused(&db, "changed", "DROP COLUMN id, ADD PRIMARY KEY (c)", &["loses the column `id`"])
+        .await;
+    refused(&db, "text_key", "MODIFY c VARCHAR(10) COLLATE utf8mb4_bin", &["changes `c`"]).await;
     refused(&db, "fraction", "ADD c INT", &["double cannot serve as a key"]).await;
     refused(&db, "mixed", "ADD c INT", &["ascending and descending"]).await;
 }
@@ -88,8 +83,11 @@ async fn a_table_without_a_key_that_both_structures_share() {
 #[tokio::test]
 async fn an_engine_other_than_innodb() {
     let db = Database::new("refuse_engine").await;
-    db.sql(&["CREATE TABLE m (id INT PRIMARY KEY) ENGINE = MyISAM", "CREATE TABLE i (id INT PRIMARY KEY)"])
-        .await;
+    db.sql(&[
+        "CREATE TABLE m (id INT PRIMARY KEY) ENGINE = MyISAM",
+        "CREATE TABLE i (id INT PRIMARY KEY)",
+    ])
+    .await;
     refused(&db, "m", "ADD c INT", &["MyISAM"]).await;
     refused(&db, "i", "ENGINE = MyISAM", &["MyISAM"]).await;
 }
@@ -111,7 +109,8 @@ async fn a_statement_that_is_not_what_it_should_be() {
 #[tokio::test]
 async fn a_name_that_is_taken() {
     let db = Database::new("refuse_taken").await;
-    db.sql(&["CREATE TABLE t (id INT PRIMARY KEY)", "CREATE TABLE _t_replank_new (mine INT)"]).await;
+    db.sql(&["CREATE TABLE t (id INT PRIMARY KEY)", "CREATE TABLE _t_replank_new (mine INT)"])
+        .await;
     refused(&db, "t", "ADD c INT", &["_t_replank_new", "exists already"]).await;
 }
 
@@ -144,9 +143,12 @@ async fn an_account_without_the_privileges_is_told_each_one() {
     let error = poor.alter("t", "ADD c INT").await.expect_err("it has to be refused");
     assert_eq!(error.kind(), Kind::Refused);
     let remedy = error.next_step().unwrap_or_default();
-    
+
     assert!(remedy.contains("GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.*"), "{remedy}");
-    assert!(remedy.contains("LOCK TABLES") && remedy.contains("CREATE TEMPORARY TABLES"), "{remedy}");
+    assert!(
+        remedy.contains("LOCK TABLES") && remedy.contains("CREATE TEMPORARY TABLES"),
+        "{remedy}"
+    );
     assert!(!remedy.contains("SELECT,"), "it has SELECT: {remedy}");
     assert!(!format!("{error} {remedy}").contains("secret-word"));
     assert_eq!(db.fingerprint().await, before);

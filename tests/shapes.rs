@@ -29,7 +29,8 @@ async fn names_with_backticks_spaces_and_reserved_words() {
     let db = Database::new("odd `names` select").await;
     let create = "CREATE TABLE {t} (`key` INT, `from``x` VARCHAR(9), `ü b` INT, PRIMARY KEY (`key`, `from``x`))";
     let seed = "INSERT INTO {t} VALUES (1, 'a`b', 1), (2, '', NULL), (2, 'x''y', 3)";
-    quiet(&db, "select", create, &[seed], "ADD COLUMN `group` INT, RENAME COLUMN `ü b` TO `order`").await;
+    quiet(&db, "select", create, &[seed], "ADD COLUMN `group` INT, RENAME COLUMN `ü b` TO `order`")
+        .await;
     quiet(&db, "a`b c\"d", create, &[seed], "ADD COLUMN `group` INT").await;
 }
 
@@ -51,8 +52,12 @@ async fn a_table_name_of_64_characters() {
 async fn two_hundred_columns() {
     let db = Database::new("wide").await;
     let columns: String = (0..199).map(|n| format!(", c{n} VARCHAR(6) DEFAULT 'v{n}'")).collect();
-    let mut scenario = Scenario::new("wide", &columns[1..], "ADD COLUMN last INT NOT NULL DEFAULT 3, DROP COLUMN c7")
-        .writes("c5", "'{n}'", &["c198 = '{n}'", "c0 = NULL"]);
+    let mut scenario = Scenario::new(
+        "wide",
+        &columns[1..],
+        "ADD COLUMN last INT NOT NULL DEFAULT 3, DROP COLUMN c7",
+    )
+    .writes("c5", "'{n}'", &["c198 = '{n}'", "c0 = NULL"]);
     scenario.ids = 3_000;
     let scenario = scenario.seed("c1, c198", "n, n * 2");
     scenario.succeeds(&db).await;
@@ -73,7 +78,8 @@ async fn an_empty_table_and_one_of_a_single_row() {
         "ADD COLUMN d INT",
     )
     .await;
-    quiet(&db, "counter", create, &["INSERT INTO {t} (c) VALUES (5)"], "AUTO_INCREMENT = 5000").await;
+    quiet(&db, "counter", create, &["INSERT INTO {t} (c) VALUES (5)"], "AUTO_INCREMENT = 5000")
+        .await;
 }
 
 #[tokio::test]

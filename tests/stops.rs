@@ -66,37 +66,78 @@ async fn assert_stopped(db: &Database, error: &replank::error::Error, words: &[&
 #[tokio::test]
 async fn null_where_the_new_column_forbids_it() {
     let alter = "MODIFY a INT NOT NULL";
-    stops_at_start("null_start", alter, "UPDATE {t} SET a = NULL WHERE id = 15000", &["'a' cannot be null", "id=15000"])
-        .await
+    stops_at_start(
+        "null_start",
+        alter,
+        "UPDATE {t} SET a = NULL WHERE id = 15000",
+        &["'a' cannot be null", "id=15000"],
+    )
+    .await
 }
 
 #[tokio::test]
 async fn null_that_arrives_midway() {
-    stops_midway("null_mid", "MODIFY a INT NOT NULL", "UPDATE t x, twin y SET x.a = NULL, y.a = NULL WHERE x.id = 777 AND y.id = 777", &["cannot be null", "id=777"]).await;
+    stops_midway(
+        "null_mid",
+        "MODIFY a INT NOT NULL",
+        "UPDATE t x, twin y SET x.a = NULL, y.a = NULL WHERE x.id = 777 AND y.id = 777",
+        &["cannot be null", "id=777"],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn text_that_is_too_long() {
     let alter = "MODIFY b VARCHAR(12) NOT NULL";
-    stops_at_start("long_start", alter, "UPDATE {t} SET b = REPEAT('x', 13) WHERE id = 9", &["column 'b'", "id=9"]).await;
+    stops_at_start(
+        "long_start",
+        alter,
+        "UPDATE {t} SET b = REPEAT('x', 13) WHERE id = 9",
+        &["column 'b'", "id=9"],
+    )
+    .await;
     stops_midway("long_mid", alter, "UPDATE t x, twin y SET x.b = REPEAT('x', 13), y.b = REPEAT('x', 13) WHERE x.id = 508 AND y.id = 508", &["column 'b'", "id=508"]).await;
 }
 
 #[tokio::test]
 async fn a_number_out_of_range() {
-    stops_at_start("range_start", "MODIFY a SMALLINT", "UPDATE {t} SET a = 40000 WHERE id = 11111", &["Out of range", "id=11111"]).await;
+    stops_at_start(
+        "range_start",
+        "MODIFY a SMALLINT",
+        "UPDATE {t} SET a = 40000 WHERE id = 11111",
+        &["Out of range", "id=11111"],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_value_that_is_no_date() {
-    stops_at_start("date_start", "MODIFY b DATE", "DELETE FROM {t} WHERE id <> 19999", &["Incorrect date", "id=19999"]).await;
+    stops_at_start(
+        "date_start",
+        "MODIFY b DATE",
+        "DELETE FROM {t} WHERE id <> 19999",
+        &["Incorrect date", "id=19999"],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_duplicate_under_a_new_unique_index() {
     let alter = "ADD UNIQUE uq (a)";
-    stops_at_start("dup_start", alter, "UPDATE {t} SET a = 5 WHERE id = 16000", &["uq", "'5'", "16000"]).await;
-    stops_midway("dup_mid", alter, "UPDATE t x, twin y SET x.a = 6, y.a = 6 WHERE x.id = 612 AND y.id = 612", &["uq", "'6'", "612"]).await;
+    stops_at_start(
+        "dup_start",
+        alter,
+        "UPDATE {t} SET a = 5 WHERE id = 16000",
+        &["uq", "'5'", "16000"],
+    )
+    .await;
+    stops_midway(
+        "dup_mid",
+        alter,
+        "UPDATE t x, twin y SET x.a = 6, y.a = 6 WHERE x.id = 612 AND y.id = 612",
+        &["uq", "'6'", "612"],
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -6,10 +6,10 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use replank::error::Kind;
-use replank::throwaway::ThrowawayServer;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
+use replank::error::Kind;
+use replank::throwaway::ThrowawayServer;
 
 #[tokio::test]
 async fn it_starts_serves_survives_a_crash_and_leaves_nothing() {

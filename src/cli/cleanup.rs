@@ -29,9 +29,9 @@ pub(super) struct CleanupArgs {
 pub(super) async fn cleanup(args: CleanupArgs) -> Result<()> {
     let pt = args.positional.as_ref().map(|dsn| PtDsn::parse(dsn.expose())).transpose()?;
     let target = resolve(args.connection, pt.as_ref())?;
-    let schema = target.schema.ok_or_else(|| {
-        Error::refused("no database is named").remedy("Give --database.")
-    })?;
+    let schema = target
+        .schema
+        .ok_or_else(|| Error::refused("no database is named").remedy("Give --database."))?;
     let table = args.table.or(target.table);
     let removed = remove_leftovers(&target.server, &schema, table.as_deref(), args.old).await?;
     args.output.print(

@@ -58,11 +58,8 @@ pub(super) fn show(progress: &Progress) -> Shown {
         return Shown { task: None };
     }
     let progress = progress.clone();
-    let task = if is_terminal() {
-        tokio::spawn(live(progress))
-    } else {
-        tokio::spawn(plain(progress))
-    };
+    let task =
+        if is_terminal() { tokio::spawn(live(progress)) } else { tokio::spawn(plain(progress)) };
     Shown { task: Some(task) }
 }
 
@@ -154,7 +151,11 @@ pub(super) fn grouped(number: u64) -> String {
 fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
 }
 
 #[cfg(test)]

@@ -60,7 +60,10 @@ pub fn main() -> ExitCode {
     };
     let json = matches!(
         &cli.command,
-        Command::Run(run::RunArgs { output: output::OutputArgs { output: output::Output::Json }, .. })
+        Command::Run(run::RunArgs {
+            output: output::OutputArgs { output: output::Output::Json },
+            ..
+        })
     );
     logging::start(&cli.log);
     let outcome = tokio::runtime::Builder::new_multi_thread()

@@ -49,16 +49,15 @@ fn text(plan: &Plan, clauses: &str, version: &str, lock_wait: u32) -> String {
             grouped(plan.source.data_bytes >> 20),
             grouped(plan.source.index_bytes >> 20)
         ),
-        format!(
-            "  key        {} ({})",
-            plan.key.source_index,
-            plan.key.source.column_list()
-        ),
+        format!("  key        {} ({})", plan.key.source_index, plan.key.source.column_list()),
         "What `run` would do:".to_owned(),
         format!("  1. create {} with the new structure, and {}", names.shadow, names.state),
         format!("  2. copy {} in chunks while changes are replayed from the binlog", names.source),
         "  3. compare all rows of both tables".to_owned(),
-        format!("  4. lock {} for at most {lock_wait} s, replay the last changes, and swap", names.source),
+        format!(
+            "  4. lock {} for at most {lock_wait} s, replay the last changes, and swap",
+            names.source
+        ),
         format!("  5. keep the old table as {}, and drop {}", names.old, names.state),
     ];
     if !plan.warnings.is_empty() {

@@ -61,16 +61,20 @@ impl AlterArgs {
             let text = positional.expose();
             let slot = if is_dsn(text) { &mut dsn } else { &mut statement };
             if slot.replace(text).is_some() {
-                return Err(Error::refused("more than one statement, or more than one DSN, is given")
-                    .remedy("Put the statement in quotes, so that it is one argument."));
+                return Err(Error::refused(
+                    "more than one statement, or more than one DSN, is given",
+                )
+                .remedy("Put the statement in quotes, so that it is one argument."));
             }
         }
         let pt = dsn.map(PtDsn::parse).transpose()?;
         let target = resolve(self.connection, pt.as_ref())?;
         let table = match (self.table, target.table) {
             (Some(flag), Some(dsn)) if flag != dsn => {
-                return Err(Error::refused(format!("--table says {flag}, but t= in the DSN says {dsn}"))
-                    .remedy("Leave one of them out."));
+                return Err(Error::refused(format!(
+                    "--table says {flag}, but t= in the DSN says {dsn}"
+                ))
+                .remedy("Leave one of them out."));
             }
             (flag, dsn) => flag.or(dsn),
         };

@@ -48,7 +48,8 @@ pub async fn explain(
         },
         _ => String::new(),
     };
-    let error = to_error(cause, &format!("{}{row} does not fit the new structure", plan.names.source));
+    let error =
+        to_error(cause, &format!("{}{row} does not fit the new structure", plan.names.source));
     Ok(error.remedy("Mend the row, or change the ALTER so that the row fits, and start again."))
 }
 

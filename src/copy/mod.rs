@@ -68,11 +68,8 @@ pub async fn copy_chunk(
     let plan = &context.plan;
     let predicate = range_predicate(&plan.key.source, range)?;
     session.query_drop("START TRANSACTION").await?;
-    let note = context.state.chunk_sql(
-        number,
-        &describe_range(&plan.key.source, range),
-        &predicate,
-    );
+    let note =
+        context.state.chunk_sql(number, &describe_range(&plan.key.source, range), &predicate);
     match session.query_drop(note).await {
         Ok(()) => {}
         Err(error) if fault_of(&error) == Fault::Duplicate => {

@@ -182,7 +182,8 @@ async fn ask(server: &Server, names: &Names, connection: u32) -> Result<Option<(
         session.close().await;
         return Ok(None);
     }
-    let count = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
+    let count =
+        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
     let mut exists = [false; 2];
     for (found, table) in exists.iter_mut().zip([&names.old, &names.shadow]) {
         let n: Option<u64> = session

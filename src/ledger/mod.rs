@@ -44,7 +44,6 @@
 
 mod region;
 
-
 use std::collections::{BTreeMap, VecDeque};
 
 use region::Regions;
@@ -122,11 +121,12 @@ impl<K: Ord + Clone> Ledger<K> {
     /// The stream delivered a change of `key` in transaction `seq`.
     pub fn change(&mut self, key: K, seq: Seq) {
         self.received = self.received.max(seq);
-        let map =
-            if self.regions.is_unstarted(&key) { &mut self.ahead } else { &mut self.due };
-        map.entry(key)
-            .and_modify(|change| change.last = seq)
-            .or_insert(Change { first: seq, last: seq, in_batch: false });
+        let map = if self.regions.is_unstarted(&key) { &mut self.ahead } else { &mut self.due };
+        map.entry(key).and_modify(|change| change.last = seq).or_insert(Change {
+            first: seq,
+            last: seq,
+            in_batch: false,
+        });
     }
 
     /// The stream delivered the end of transaction `seq`.

@@ -68,9 +68,9 @@ impl ColumnMap {
                 kept[column.ordinal] = true;
             }
             match (target.generation, from) {
-                (Generation::Plain, Some(column)) => map
-                    .mapped
-                    .push(MappedColumn { target: target.clone(), source: column.clone() }),
+                (Generation::Plain, Some(column)) => {
+                    map.mapped.push(MappedColumn { target: target.clone(), source: column.clone() })
+                }
                 (Generation::Plain, None) => map.added.push(target.clone()),
                 (Generation::Stored | Generation::Virtual, _) => {}
             }
@@ -132,7 +132,9 @@ impl ColumnMap {
         let mut warnings: Vec<String> = self
             .dropped
             .iter()
-            .map(|column| format!("the data of column {} will be gone from the new table", column.name))
+            .map(|column| {
+                format!("the data of column {} will be gone from the new table", column.name)
+            })
             .collect();
         for column in self.mapped.iter().filter(|column| column.converts()) {
             warnings.push(format!(

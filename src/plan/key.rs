@@ -71,7 +71,8 @@ fn candidate(
         if part.descending != index.parts[0].descending {
             return Err("mixes ascending and descending parts".to_owned());
         }
-        let column = source.column(name).ok_or_else(|| format!("names the unknown column {name}"))?;
+        let column =
+            source.column(name).ok_or_else(|| format!("names the unknown column {name}"))?;
         if column.generation == Generation::Virtual {
             return Err(format!("has the virtual column {name}, which row events do not carry"));
         }
@@ -96,7 +97,11 @@ fn candidate(
         if matches!(ty, PartType::Set { members } if members > MAX_SET_MEMBERS) {
             return Err(format!("has the SET {name}, which the server cannot search by range"));
         }
-        source_parts.push(KeyPart { name: column.name.clone(), ordinal: column.ordinal, ty: ty.clone() });
+        source_parts.push(KeyPart {
+            name: column.name.clone(),
+            ordinal: column.ordinal,
+            ty: ty.clone(),
+        });
         shadow_parts.push(KeyPart { name: target.name.clone(), ordinal: target.ordinal, ty });
     }
     let wanted: Vec<&Ident> = shadow_parts.iter().map(|part| &part.name).collect();
@@ -124,8 +129,9 @@ fn candidate(
 /// the row in the new table: the same type, a wider text or binary of the same collation, or another
 /// integer type (a value that does not fit is an error, not a change).
 fn keeps_identity(source: &Column, target: &Column) -> bool {
-    let integer =
-        |c: &Column| matches!(&*c.data_type, "tinyint" | "smallint" | "mediumint" | "int" | "bigint");
+    let integer = |c: &Column| {
+        matches!(&*c.data_type, "tinyint" | "smallint" | "mediumint" | "int" | "bigint")
+    };
     let wider_text = matches!(&*source.data_type, "varchar" | "varbinary")
         && source.data_type == target.data_type
         && source.collation == target.collation
@@ -153,10 +159,12 @@ pub(super) fn part_type(column: &Column) -> std::result::Result<PartType, String
         "time" => PartType::Time { fsp: column.fsp },
         "year" => PartType::Year,
         "enum" => PartType::Enum {
-            members: u16::try_from(PartType::count_members(&column.column_type)).map_err(|e| e.to_string())?,
+            members: u16::try_from(PartType::count_members(&column.column_type))
+                .map_err(|e| e.to_string())?,
         },
         "set" => PartType::Set {
-            members: u8::try_from(PartType::count_members(&column.column_type)).map_err(|e| e.to_string())?,
+            members: u8::try_from(PartType::count_members(&column.column_type))
+                .map_err(|e| e.to_string())?,
         },
         "bit" => PartType::Bit { bits: u8::try_from(column.precision).map_err(|e| e.to_string())? },
         "binary" => {

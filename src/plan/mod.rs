@@ -65,8 +65,9 @@ impl Plan {
                 source.name, key.source_index
             ));
         }
-        let carries_auto_increment = shadow.columns.iter().any(|c| c.extra.contains("auto_increment"))
-            && !alter.facts.sets_auto_increment;
+        let carries_auto_increment =
+            shadow.columns.iter().any(|c| c.extra.contains("auto_increment"))
+                && !alter.facts.sets_auto_increment;
         Ok(Plan {
             names,
             source,

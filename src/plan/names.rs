@@ -47,13 +47,12 @@ impl Names {
                 return Ok(Names { old, ..names });
             }
         }
-        Err(Error::refused(format!("{MAX_KEPT_OLD} old tables of {source} are kept already")).remedy(
-            format!(
+        Err(Error::refused(format!("{MAX_KEPT_OLD} old tables of {source} are kept already"))
+            .remedy(format!(
                 "Drop those that are not needed: `replank cleanup --database {} --table {} --old`.",
                 source.schema.as_str(),
                 source.table.as_str()
-            ),
-        ))
+            )))
     }
 
     /// The names as they are when nothing is in the way.
@@ -78,8 +77,7 @@ fn derived(source: &TableName, suffix: &str) -> String {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     let tail = format!("_{:08x}_{suffix}", hash >> 32);
-    let head: String =
-        table.chars().take(MAX_IDENT_CHARS - 1 - tail.chars().count()).collect();
+    let head: String = table.chars().take(MAX_IDENT_CHARS - 1 - tail.chars().count()).collect();
     format!("_{head}{tail}")
 }
 

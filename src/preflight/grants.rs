@@ -154,9 +154,7 @@ mod tests {
 
     #[test]
     fn a_privilege_on_columns_or_on_one_table_is_not_enough() {
-        let grants = grants(&[
-            "GRANT SELECT (`a`, `b`), INSERT ON `shop`.`users` TO `u`@`%`",
-        ]);
+        let grants = grants(&["GRANT SELECT (`a`, `b`), INSERT ON `shop`.`users` TO `u`@`%`"]);
         assert!(!grants.schema("SELECT", "shop") && !grants.schema("INSERT", "shop"));
     }
 }

@@ -18,7 +18,9 @@ pub fn structure(table: &Table, alter: &AlterStatement) -> Vec<Finding> {
             "replank needs consistent reads, which only InnoDB has: use a native ALTER TABLE.",
         ));
     }
-    if let Some(engine) = alter.facts.engine.as_deref().filter(|e| !e.eq_ignore_ascii_case("InnoDB")) {
+    if let Some(engine) =
+        alter.facts.engine.as_deref().filter(|e| !e.eq_ignore_ascii_case("InnoDB"))
+    {
         findings.push(Finding::new(
             format!("the ALTER changes the engine to {engine}"),
             "Only InnoDB is supported for the new table.",
@@ -125,7 +127,8 @@ pub async fn views(
             .iter()
             .filter(|column| {
                 definition.is_empty()
-                    || definition.contains(&format!("`{}`", column.to_lowercase().replace('`', "``")))
+                    || definition
+                        .contains(&format!("`{}`", column.to_lowercase().replace('`', "``")))
             })
             .collect();
         if !used.is_empty() {

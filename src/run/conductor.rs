@@ -171,7 +171,8 @@ impl Conductor {
 
     fn reported(&mut self, message: Message) -> Result<()> {
         self.hands.done(message.from);
-        if let Step::Draining { granted, .. } | Step::Swapping { granted, .. } = &self.swapping.step {
+        if let Step::Draining { granted, .. } | Step::Swapping { granted, .. } = &self.swapping.step
+        {
             tracing::debug!(under_lock = ?granted.elapsed(), backlog = self.ledger.backlog(),
                 from = ?message.from, report = message.report.name(), "cut-over");
         }
@@ -261,14 +262,21 @@ impl Conductor {
         let attempts = self.swapping.attempts;
         match self.swapping.back_off() {
             Some(pause) => {
-                tracing::warn!(attempts, ?pause, why, "cut-over given up for now; it will be tried again");
+                tracing::warn!(
+                    attempts,
+                    ?pause,
+                    why,
+                    "cut-over given up for now; it will be tried again"
+                );
                 Ok(())
             }
-            None => Err(Error::failed(format!("the cut-over failed {attempts} times, at last: {why}"))
-                .remedy(
-                    "Look for long transactions on the table (information_schema.innodb_trx), or \
+            None => Err(Error::failed(format!(
+                "the cut-over failed {attempts} times, at last: {why}"
+            ))
+            .remedy(
+                "Look for long transactions on the table (information_schema.innodb_trx), or \
                      raise --lock-wait, and start again.",
-                )),
+            )),
         }
     }
 
@@ -303,7 +311,8 @@ impl Conductor {
             {
                 self.swapping.attempts += 1;
                 self.swapping.step = Step::Locking { asked: Instant::now() };
-                let wait = u32::try_from(self.limits.lock_wait.as_secs()).unwrap_or(u32::MAX).max(1);
+                let wait =
+                    u32::try_from(self.limits.lock_wait.as_secs()).unwrap_or(u32::MAX).max(1);
                 self.hands.give(Role::Cutter, Job::Lock { wait });
             }
             _ => {}
@@ -330,10 +339,9 @@ impl Conductor {
     /// How eagerly the next heartbeat is awaited.
     fn need(&self) -> Need {
         let waiting = match &self.swapping.step {
-            Step::Draining { heartbeat, .. } => !self
-                .heart
-                .seen_since(*heartbeat)
-                .is_some_and(|seq| self.ledger.is_drained(seq)),
+            Step::Draining { heartbeat, .. } => {
+                !self.heart.seen_since(*heartbeat).is_some_and(|seq| self.ledger.is_drained(seq))
+            }
             _ => false,
         };
         if waiting || self.ledger.visible() == 0 || self.verifying.wants_heartbeat() {

@@ -22,13 +22,7 @@ pub(crate) struct Copying {
 
 impl Copying {
     pub(crate) fn new(sizer: Sizer) -> Self {
-        Copying {
-            planned: VecDeque::new(),
-            blocked: Vec::new(),
-            seeking: None,
-            sizer,
-            chunks: 0,
-        }
+        Copying { planned: VecDeque::new(), blocked: Vec::new(), seeking: None, sizer, chunks: 0 }
     }
 
     /// The search for the next edge, if there is one to be found and fewer than `ahead` are known.
@@ -55,7 +49,8 @@ impl Copying {
 
     /// The next chunk to copy: one that can be tried again, or a new one, which starts now.
     pub(crate) fn next(&mut self, ledger: &mut Ledger<Key>) -> Option<Job> {
-        let free = self.blocked.iter().position(|(_, _, keys)| !keys.iter().any(|k| ledger.is_due(k)));
+        let free =
+            self.blocked.iter().position(|(_, _, keys)| !keys.iter().any(|k| ledger.is_due(k)));
         if let Some(at) = free {
             let (chunk, range, _) = self.blocked.swap_remove(at);
             return Some(Job::Copy { chunk, range });

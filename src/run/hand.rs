@@ -183,7 +183,9 @@ impl Hand {
         loop {
             match self.server.session(&self.settings).await {
                 Ok(session) => return Ok(session),
-                Err(error) if error.kind() == Kind::Transient && began.elapsed() < RECONNECT_FOR => {
+                Err(error)
+                    if error.kind() == Kind::Transient && began.elapsed() < RECONNECT_FOR =>
+                {
                     attempt += 1;
                     tracing::debug!(role = ?self.role, %error, attempt, "connecting");
                     back_off(attempt).await;
@@ -194,15 +196,12 @@ impl Hand {
     }
 
     /// Names the row that does not fit (I7).
-    async fn explain(
-        &self,
-        session: &mut Session,
-        job: &Job,
-        cause: mysql_async::Error,
-    ) -> Error {
+    async fn explain(&self, session: &mut Session, job: &Job, cause: mysql_async::Error) -> Error {
         let key = &self.context.plan.key.source;
         let predicate = match job {
-            Job::Copy { range, .. } | Job::CompareRange { range, .. } => range_predicate(key, range),
+            Job::Copy { range, .. } | Job::CompareRange { range, .. } => {
+                range_predicate(key, range)
+            }
             Job::Replay { keys, .. } | Job::CompareKeys { keys } => key.in_list(keys),
             _ => return to_error(cause, &self.describe(job)),
         };
@@ -228,7 +227,9 @@ impl Hand {
             Job::CompareKeys { keys } => {
                 format!("verifying {} rows of {}", keys.len(), plan.names.source)
             }
-            Job::Heartbeat { .. } => format!("writing the heartbeat to {}", self.context.state.name()),
+            Job::Heartbeat { .. } => {
+                format!("writing the heartbeat to {}", self.context.state.name())
+            }
             Job::Lock { .. } => format!("locking {} for the cut-over", plan.names.source),
             Job::Unlock => format!("unlocking {}", plan.names.source),
             Job::Swap => format!("swapping {}", plan.names.source),

@@ -42,7 +42,14 @@ pub(crate) struct Heart {
 
 impl Heart {
     pub(crate) fn new() -> Self {
-        Heart { sent: 0, sent_at: Instant::now(), waiting: VecDeque::new(), seen: (0, 0), commits: VecDeque::new(), shortest: Duration::MAX }
+        Heart {
+            sent: 0,
+            sent_at: Instant::now(),
+            waiting: VecDeque::new(),
+            seen: (0, 0),
+            commits: VecDeque::new(),
+            shortest: Duration::MAX,
+        }
     }
 
     /// The number that the next heartbeat will have: what is committed before it is sent has been

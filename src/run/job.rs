@@ -34,19 +34,45 @@ pub(crate) enum Job {
 #[derive(Debug)]
 pub(crate) enum Report {
     Edge(Edge<Key>),
-    Copied { chunk: ChunkId, rows: u64, took: Duration },
-    CopyConflicts { chunk: ChunkId, range: Range<Key>, keys: Vec<Key> },
-    Replayed { batch: BatchId, keys: usize, took: Duration },
+    Copied {
+        chunk: ChunkId,
+        rows: u64,
+        took: Duration,
+    },
+    CopyConflicts {
+        chunk: ChunkId,
+        range: Range<Key>,
+        keys: Vec<Key>,
+    },
+    Replayed {
+        batch: BatchId,
+        keys: usize,
+        took: Duration,
+    },
     /// A batch was rolled back for a reason that passes; its keys stay due.
-    ReplayDeferred { batch: BatchId },
-    RangeCompared { ticket: u64, compared: Compared, took: Duration },
-    KeysCompared { keys: Vec<Key>, compared: Compared },
-    Heartbeat { id: u64 },
+    ReplayDeferred {
+        batch: BatchId,
+    },
+    RangeCompared {
+        ticket: u64,
+        compared: Compared,
+        took: Duration,
+    },
+    KeysCompared {
+        keys: Vec<Key>,
+        compared: Compared,
+    },
+    Heartbeat {
+        id: u64,
+    },
     /// Whether the locks were granted.
     Lock(bool),
     Unlocked,
     /// What was tried under the cut-over's locks did not work, and the locks are gone.
-    AttemptFailed { batch: Option<BatchId>, error: Error },
+    AttemptFailed {
+        batch: Option<BatchId>,
+        error: Error,
+    },
     Swapped,
     /// The job cannot be done; the run has to end.
     Failed(Error),

@@ -170,7 +170,10 @@ async fn tidy_up(session: &mut Session, prepared: &Prepared, options: &Options) 
     } else {
         format!("DROP TABLE {}", names.old)
     };
-    let old = session.query_drop(old).await.map_err(|e| to_error(e, &format!("after the swap: {}", names.old)));
+    let old = session
+        .query_drop(old)
+        .await
+        .map_err(|e| to_error(e, &format!("after the swap: {}", names.old)));
     if let Err(error) = &old {
         tracing::error!(%error, "the new table is in place, but the old one could not be marked or dropped");
     }

@@ -88,10 +88,10 @@ fn target(facts: &ServerFacts, request: &Request) -> Result<(TableName, AlterSta
         None => (None, None),
     };
     let one = |flag: &str, given: &Option<String>, stated: Option<String>| match (given, stated) {
-        (Some(given), Some(stated)) if *given != stated => Err(Error::refused(format!(
-            "{flag} says {given}, but the statement says {stated}"
-        ))
-        .remedy(format!("Leave out {flag}, or make them agree."))),
+        (Some(given), Some(stated)) if *given != stated => {
+            Err(Error::refused(format!("{flag} says {given}, but the statement says {stated}"))
+                .remedy(format!("Leave out {flag}, or make them agree.")))
+        }
         (given, stated) => Ok(stated.or_else(|| given.clone())),
     };
     // A default database may differ from the schema that the statement names.
@@ -150,11 +150,7 @@ async fn build(
     match shadow(session, &facts, source, &alter, &names, request).await {
         Ok((plan, settings)) => Ok(Prepared {
             facts,
-            context: Context {
-                plan: Arc::new(plan),
-                state: state.clone(),
-                mark: run_mark(run),
-            },
+            context: Context { plan: Arc::new(plan), state: state.clone(), mark: run_mark(run) },
             settings,
         }),
         Err(error) => Err((names, error)),
@@ -183,13 +179,12 @@ async fn shadow(
         .query_drop(set_mode(&facts.sql_mode))
         .await
         .map_err(|e| to_error(e, "setting sql_mode"))?;
-    session
-        .query_drop(format!("ALTER TABLE {} {}", names.shadow, alter.clauses))
-        .await
-        .map_err(|e| {
+    session.query_drop(format!("ALTER TABLE {} {}", names.shadow, alter.clauses)).await.map_err(
+        |e| {
             to_error(e, "the server refuses the ALTER on the (empty) shadow table")
                 .remedy("Mend the statement; it would be refused on the table itself as well.")
-        })?;
+        },
+    )?;
     session
         .query_drop(set_mode(&copy_mode.unwrap_or_default()))
         .await
@@ -206,9 +201,8 @@ async fn shadow(
     let mut settings = SessionSettings::default();
     if plan.columns.depends_on_time_zone() {
         let zone = request.time_zone.clone().unwrap_or_else(|| facts.time_zone.clone());
-        plan.warnings.push(format!(
-            "TIMESTAMP values are converted in the time zone {zone} (--time-zone)"
-        ));
+        plan.warnings
+            .push(format!("TIMESTAMP values are converted in the time zone {zone} (--time-zone)"));
         settings.time_zone = zone;
     }
     Ok((plan, settings))

@@ -66,11 +66,7 @@ impl Verifying {
             return None;
         }
         self.seeking = true;
-        Some(Job::FindEdge {
-            lo: self.known.clone(),
-            within: Edge::End,
-            rows: self.sizer.rows(),
-        })
+        Some(Job::FindEdge { lo: self.known.clone(), within: Edge::End, rows: self.sizer.rows() })
     }
 
     /// The search has found an edge.

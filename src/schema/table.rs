@@ -176,7 +176,9 @@ impl Table {
 /// One cell of a row of information_schema.
 fn cell<T: FromValue>(row: &Row, at: usize) -> Result<T> {
     row.get_opt::<T, _>(at).and_then(|value| value.ok()).ok_or_else(|| {
-        Error::failed(format!("information_schema answered with an unexpected value in column {at}"))
+        Error::failed(format!(
+            "information_schema answered with an unexpected value in column {at}"
+        ))
     })
 }
 

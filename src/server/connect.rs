@@ -18,8 +18,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// an error and not a warning; without `NO_ZERO_DATE` and `NO_ZERO_IN_DATE` and with
 /// `ALLOW_INVALID_DATES`, so that a date that is in the table today is copied as it is; with
 /// `NO_AUTO_VALUE_ON_ZERO`, so that an id of 0 stays 0.
-const COPY_SQL_MODE: &str =
-    "STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,\
+const COPY_SQL_MODE: &str = "STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,\
      NO_ENGINE_SUBSTITUTION";
 
 /// Settings that differ from one run to another.
@@ -225,11 +224,14 @@ fn tls_options(connection: &Connection) -> Option<SslOpts> {
         TlsMode::VerifyIdentity => {}
     }
     if let Some(ca) = &tls.ca {
-        options = options.with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true);
+        options =
+            options.with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true);
     }
     if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
-        options = options
-            .with_client_identity(Some(ClientIdentity::new(cert.clone().into(), key.clone().into())));
+        options = options.with_client_identity(Some(ClientIdentity::new(
+            cert.clone().into(),
+            key.clone().into(),
+        )));
     }
     Some(options)
 }

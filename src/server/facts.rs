@@ -50,8 +50,9 @@ impl ServerFacts {
         let mariadb = version.to_lowercase().contains("mariadb");
         let version_number = parse_version(&version);
         if mariadb || version_number < 80_013 {
-            return Err(Error::refused(format!("{version} is not supported"))
-                .remedy("replank needs MySQL 8.0.13 or later: its cut-over renames under LOCK TABLES."));
+            return Err(Error::refused(format!("{version} is not supported")).remedy(
+                "replank needs MySQL 8.0.13 or later: its cut-over renames under LOCK TABLES.",
+            ));
         }
         let row: Row = session
             .query_first(
@@ -65,7 +66,8 @@ impl ServerFacts {
             .map_err(|e| to_error(e, doing))?
             .ok_or_else(|| Error::failed(format!("{doing}: empty answer")))?;
         let text = |i: usize| row.get_opt::<String, _>(i).and_then(|v| v.ok()).unwrap_or_default();
-        let flag = |i: usize| row.get_opt::<i64, _>(i).and_then(|v| v.ok()).unwrap_or_default() != 0;
+        let flag =
+            |i: usize| row.get_opt::<i64, _>(i).and_then(|v| v.ok()).unwrap_or_default() != 0;
         Ok(ServerFacts {
             version_number,
             mariadb,

@@ -56,18 +56,19 @@ pub fn duplicate_of(error: &DriverError) -> Option<&str> {
 pub fn to_error(error: DriverError, doing: &str) -> Error {
     if let DriverError::Server(server) = &error {
         let refusal = match server.code {
-            1044 | 1045 | 1698 => {
-                Some("Check the user name and the password, and that the user may connect from here.")
-            }
+            1044 | 1045 | 1698 => Some(
+                "Check the user name and the password, and that the user may connect from here.",
+            ),
             1049 | 1146 => Some("Check the names given with --database and --table."),
-            1142 | 1143 | 1227 | 1370 | 1410 => {
-                Some("Grant the privilege that the message names; the README lists all that are needed.")
-            }
+            1142 | 1143 | 1227 | 1370 | 1410 => Some(
+                "Grant the privilege that the message names; the README lists all that are needed.",
+            ),
             1129 | 1130 => Some("Allow this host to connect, see the manual on FLUSH HOSTS."),
             _ => None,
         };
         if let Some(remedy) = refusal {
-            return Error::new(Kind::Refused, format!("{doing}: {}", server.message)).remedy(remedy);
+            return Error::new(Kind::Refused, format!("{doing}: {}", server.message))
+                .remedy(remedy);
         }
     }
     let kind = match fault_of(&error) {

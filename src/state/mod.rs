@@ -82,10 +82,12 @@ impl StateTable {
     /// The key of its rows as row events carry it: kind and number.
     pub fn key() -> KeySpec {
         let int = |bytes| PartType::Int { bytes, unsigned: true };
-        KeySpec { parts: vec![
-            KeyPart { name: Ident::new("kind"), ordinal: 0, ty: int(1) },
-            KeyPart { name: Ident::new("id"), ordinal: 1, ty: int(8) },
-        ] }
+        KeySpec {
+            parts: vec![
+                KeyPart { name: Ident::new("kind"), ordinal: 0, ty: int(1) },
+                KeyPart { name: Ident::new("id"), ordinal: 1, ty: int(8) },
+            ],
+        }
     }
 
     /// Whether a row of this kind is the heartbeat.

@@ -179,7 +179,8 @@ impl Follower {
             }
             EventClass::XaPrepare => self.xa_prepare(body).map(|()| true),
             EventClass::TransactionPayload => {
-                self.payload = Some(Payload { left: payload_size(body).ok_or_else(broken_payload)? });
+                self.payload =
+                    Some(Payload { left: payload_size(body).ok_or_else(broken_payload)? });
                 Ok(false)
             }
             EventClass::Incident => Err(Error::failed(
@@ -193,15 +194,15 @@ impl Follower {
             EventClass::Unknown => Err(Error::failed(format!(
                 "the binlog has an event of the unknown type {code} ({size} bytes)"
             ))
-            .remedy("This version of replank does not know this server's events; nothing is guessed.")),
+            .remedy(
+                "This version of replank does not know this server's events; nothing is guessed.",
+            )),
         }
     }
 
     fn table_map(&mut self, body: &[u8]) -> Result<()> {
         let (id, schema, table) = TableMap::parse_names(body)?;
-        let is = |name: &TableName| {
-            name.schema.as_str() == schema && name.table.as_str() == table
-        };
+        let is = |name: &TableName| name.schema.as_str() == schema && name.table.as_str() == table;
         let role = if is(&self.watch.source) {
             let map = TableMap::parse(body)?;
             Role::Source(Box::new(KeyLayout::new(&map, &self.watch.key, self.watch.columns)?))
@@ -285,7 +286,8 @@ impl Follower {
                 let ours = name.is_none_or(|name| {
                     name.to_lowercase() == self.watch.source.schema.as_str().to_lowercase()
                 });
-                let drops = query.sql.trim_start().get(..4).is_some_and(|w| w.eq_ignore_ascii_case("drop"));
+                let drops =
+                    query.sql.trim_start().get(..4).is_some_and(|w| w.eq_ignore_ascii_case("drop"));
                 if ours && drops {
                     return Err(self.foreign(&query));
                 }
@@ -335,9 +337,10 @@ impl Follower {
         let one_phase = body.first().is_some_and(|flag| *flag != 0);
         self.in_transaction = false;
         let changes = std::mem::take(&mut self.xa_changes);
-        let xid = self.xa.take().ok_or_else(|| {
-            Error::failed("the binlog has an XA PREPARE without its XA START")
-        })?;
+        let xid = self
+            .xa
+            .take()
+            .ok_or_else(|| Error::failed("the binlog has an XA PREPARE without its XA START"))?;
         if one_phase {
             let seq = self.seq;
             self.findings.changes.extend(changes.into_iter().map(|change| (change, seq)));

@@ -64,8 +64,7 @@ pub struct Stream {
 /// Refused without the privilege REPLICATION CLIENT, or without a binlog.
 pub async fn current_position(session: &mut Session, version: u32) -> Result<Position> {
     // SHOW MASTER STATUS was renamed in 8.2 and is gone in 8.4.
-    let statement =
-        if version >= 80_200 { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
+    let statement = if version >= 80_200 { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
     let row: Option<Row> = session
         .query_first(statement)
         .await
@@ -73,7 +72,9 @@ pub async fn current_position(session: &mut Session, version: u32) -> Result<Pos
     row.and_then(|row| {
         Some(Position { file: row.get_opt(0)?.ok()?, offset: row.get_opt(1)?.ok()? })
     })
-    .ok_or_else(|| Error::refused("the server writes no binlog").remedy("Set log_bin and restart it."))
+    .ok_or_else(|| {
+        Error::refused("the server writes no binlog").remedy("Set log_bin and restart it.")
+    })
 }
 
 impl Stream {
@@ -195,14 +196,10 @@ impl Reader {
         // Two replicas with one server_id would throw each other out; a random one of 2^31 meets
         // another by accident only.
         let server_id = rand::rng().random_range(1 << 30..u32::MAX);
-        let request = BinlogStreamRequest::new(server_id)
-            .with_filename(file.as_bytes())
-            .with_pos(*offset);
-        let stream = session
-            .into_conn()
-            .get_binlog_stream(request)
-            .await
-            .map_err(|e| to_error(e, doing))?;
+        let request =
+            BinlogStreamRequest::new(server_id).with_filename(file.as_bytes()).with_pos(*offset);
+        let stream =
+            session.into_conn().get_binlog_stream(request).await.map_err(|e| to_error(e, doing))?;
         tracing::debug!(file, offset, server_id, "binlog stream open");
         Ok(stream)
     }
@@ -251,12 +248,10 @@ impl Reader {
     /// An error in the stream: of the connection, which is opened again, or of the server, which is not.
     fn broken(&self, error: mysql_async::Error) -> Result<End> {
         match &error {
-            mysql_async::Error::Server(server) if server.code == 1236 => {
-                Err(Error::failed(format!("the server ended the binlog stream: {}", server.message))
-                    .remedy(
-                        "If binlogs were purged, raise binlog_expire_logs_seconds; then start again.",
-                    ))
-            }
+            mysql_async::Error::Server(server) if server.code == 1236 => Err(Error::failed(
+                format!("the server ended the binlog stream: {}", server.message),
+            )
+            .remedy("If binlogs were purged, raise binlog_expire_logs_seconds; then start again.")),
             mysql_async::Error::Server(_) => {
                 let error = to_error(error, "reading the binlog");
                 match error.kind() {
@@ -318,7 +313,9 @@ impl Reader {
                 Some(session) => session,
                 None => match self.config.server.session(&SessionSettings::default()).await {
                     Ok(session) => session,
-                    Err(error) if error.kind() == Kind::Transient && began.elapsed() < RECONNECT_FOR => {
+                    Err(error)
+                        if error.kind() == Kind::Transient && began.elapsed() < RECONNECT_FOR =>
+                    {
                         tokio::time::sleep(Duration::from_millis(200)).await;
                         continue;
                     }
@@ -348,9 +345,9 @@ impl Reader {
                         .into_iter()
                         .map(|value| match value {
                             mysql_async::Value::Bytes(bytes) => Ok(bytes),
-                            other => Err(Error::failed(format!(
-                                "the server weighed a key as {other:?}"
-                            ))),
+                            other => {
+                                Err(Error::failed(format!("the server weighed a key as {other:?}")))
+                            }
                         })
                         .collect::<Result<Vec<_>>>()?;
                     spec.key_with_weights(key, weights)

@@ -29,7 +29,10 @@ pub(super) fn of_row(columns: &[&Column]) -> String {
             parts.push(if column.nullable { format!("COALESCE({length}, 0)") } else { length });
         }
     }
-    format!("CAST(CONV(LEFT(SHA2(CONCAT_WS('#', {}), 256), 15), 16, 10) AS UNSIGNED)", parts.join(", "))
+    format!(
+        "CAST(CONV(LEFT(SHA2(CONCAT_WS('#', {}), 256), 15), 16, 10) AS UNSIGNED)",
+        parts.join(", ")
+    )
 }
 
 /// The digest of a set of rows, given that of one; NULL for the empty set.
@@ -40,8 +43,18 @@ pub(super) fn of_set(row: &str) -> String {
 fn is_variable(column: &Column) -> bool {
     matches!(
         &*column.data_type,
-        "varchar" | "varbinary" | "tinytext" | "text" | "mediumtext" | "longtext" | "tinyblob" | "blob"
-            | "mediumblob" | "longblob" | "char" | "binary"
+        "varchar"
+            | "varbinary"
+            | "tinytext"
+            | "text"
+            | "mediumtext"
+            | "longtext"
+            | "tinyblob"
+            | "blob"
+            | "mediumblob"
+            | "longblob"
+            | "char"
+            | "binary"
     )
 }
 

@@ -145,11 +145,14 @@ async fn compare_sides(
     right: &Side<'_>,
     snapshot: bool,
 ) -> Work<Compared> {
-    let query =
-        format!("SELECT l.n, l.d <=> r.d AND l.n = r.n FROM {}, {}", left.summary("l"), right.summary("r"));
+    let query = format!(
+        "SELECT l.n, l.d <=> r.d AND l.n = r.n FROM {}, {}",
+        left.summary("l"),
+        right.summary("r")
+    );
     let summary: Option<(u64, bool)> = session.query_first(query).await?;
-    let (rows, equal) = summary
-        .ok_or_else(|| Error::failed("the comparison of two ranges returned no row"))?;
+    let (rows, equal) =
+        summary.ok_or_else(|| Error::failed("the comparison of two ranges returned no row"))?;
     if equal {
         return Ok(Compared { rows, differing: Vec::new() });
     }

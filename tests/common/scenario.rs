@@ -50,7 +50,9 @@ impl Scenario {
         Scenario {
             name,
             table: "t",
-            create: format!("CREATE TABLE {{t}} (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, {columns})"),
+            create: format!(
+                "CREATE TABLE {{t}} (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, {columns})"
+            ),
             seed: Vec::new(),
             alter: alter.to_owned(),
             writes: vec!["DELETE FROM {t} WHERE id = {id}".to_owned()],
@@ -146,10 +148,7 @@ impl Scenario {
 
     /// [`run`](Self::run), to a good end.
     pub(crate) async fn succeeds(&self, db: &Database) -> Outcome {
-        let outcome = self
-            .run(db)
-            .await
-            .unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        let outcome = self.run(db).await.unwrap_or_else(|error| panic!("{}: {error}", self.name));
         self.assert_equal(db).await;
         outcome
     }
@@ -172,13 +171,7 @@ impl Scenario {
 
 /// Asserts that two tables hold the same rows and have the same structure, with or without the
 /// AUTO_INCREMENT counter.
-pub(crate) async fn compare(
-    conn: &mut Conn,
-    name: &str,
-    table: &str,
-    twin: &str,
-    counters: bool,
-) {
+pub(crate) async fn compare(conn: &mut Conn, name: &str, table: &str, twin: &str, counters: bool) {
     let quoted = |table: &str| format!("`{}`", table.replace('`', "``"));
     let structure = async |conn: &mut Conn, table: &str| -> String {
         let row: mysql_async::Row = conn
@@ -245,7 +238,8 @@ impl Writers {
                 while !stop.load(Ordering::Relaxed) {
                     let template = &scenario.writes[random.random_range(0..scenario.writes.len())];
                     // Every fourth write goes to one of a few hot rows.
-                    let top = if random.random_bool(0.25) { 20 } else { fresh.load(Ordering::Relaxed) };
+                    let top =
+                        if random.random_bool(0.25) { 20 } else { fresh.load(Ordering::Relaxed) };
                     let statement = template
                         .replace("{new}", &fresh.fetch_add(1, Ordering::Relaxed).to_string())
                         .replace("{id}", &random.random_range(1..=top).to_string())
@@ -281,7 +275,8 @@ impl Writers {
         let target = self.done.load(Ordering::Relaxed) + more;
         let reached = async {
             while self.done.load(Ordering::Relaxed) < target {
-                let _ = tokio::time::timeout(Duration::from_millis(100), self.progress.notified()).await;
+                let _ = tokio::time::timeout(Duration::from_millis(100), self.progress.notified())
+                    .await;
             }
         };
         tokio::time::timeout(Duration::from_secs(20), reached).await.expect("the writers go on");

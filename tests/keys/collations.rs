@@ -1,9 +1,9 @@
 //! Order and equality in every collation of the server.
 
 use crate::server::*;
+use mysql_async::prelude::*;
 use replank::key::{KeyPart, KeySpec, PartType, RawKey};
 use replank::sql::Ident;
-use mysql_async::prelude::*;
 
 /// Order and equality in every collation of the server, with strings that try to confuse padding.
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! The server: connections, keys and row changes.
 
 use futures_util::StreamExt;
+use mysql_async::prelude::*;
+use mysql_async::{BinlogStreamRequest, Conn, Opts, Row, Value};
 use replank::error::Result;
 use replank::key::{Key, KeySpec, RawKey};
 use replank::stream::event::{EventClass, KeyLayout, RowChange, RowsEvent, TableMap};
-use mysql_async::prelude::*;
-use mysql_async::{BinlogStreamRequest, Conn, Opts, Row, Value};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub(crate) const SCHEMA: &str = "replank_key";

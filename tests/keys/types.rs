@@ -2,10 +2,10 @@
 
 use crate::cases::{Case, FILLERS, cases};
 use crate::server::*;
+use mysql_async::{Conn, Value};
 use replank::key::{Key, KeyPart, KeySpec, RawKey};
 use replank::sql::Ident;
 use replank::stream::event::RowChange;
-use mysql_async::{Conn, Value};
 
 /// Fails unless the server reads `predicate` through the index.
 async fn assert_index(conn: &mut Conn, what: &str, table: &str, predicate: &str, ranges: bool) {
