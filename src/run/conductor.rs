@@ -224,6 +224,12 @@ impl Conductor {
                 }
                 self.swapping.step = Step::Swapped;
             }
+            // While the rename is under way only its own answer counts.
+            Report::Failed(error)
+                if self.swapping.is_swapping() && message.from != Role::Cutter =>
+            {
+                tracing::warn!(%error, "during the swap");
+            }
             Report::Failed(error) => return Err(error),
         }
         Ok(())

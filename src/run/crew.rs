@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinSet;
 
@@ -35,7 +35,7 @@ impl Crew {
         server: &Server,
         prepared: &Prepared,
         strength: Strength,
-    ) -> (Crew, Hands, Receiver<Message>) {
+    ) -> (Crew, Hands, Sender<Message>, Receiver<Message>) {
         let roles = [Role::Scout, Role::Heart, Role::Cutter]
             .into_iter()
             .chain((0..strength.copiers).map(Role::Copier))
@@ -55,7 +55,7 @@ impl Crew {
             };
             tasks.spawn(hand.work(jobs));
         }
-        (Crew { tasks }, Hands::new(senders), messages)
+        (Crew { tasks }, Hands::new(senders), reports, messages)
     }
 
     /// Waits until every hand has ended its statement and closed its connection. The conductor, who

@@ -1,11 +1,10 @@
 //! A hand: a task with a connection of its own that does one job at a time, and tries again where an
 //! error says that it may.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use mysql_async::prelude::Queryable;
-use rand::Rng;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::job::{Job, Message, Report, Role};
@@ -13,12 +12,9 @@ use crate::copy::{self, Copied};
 use crate::cutover;
 use crate::error::{Error, Kind, Result};
 use crate::replay::{self, Transaction};
-use crate::server::{Fault, Server, Session, SessionSettings, to_error};
+use crate::server::{Fault, RECONNECT_FOR, Server, Session, SessionSettings, back_off, to_error};
 use crate::verify;
 use crate::work::{Context, Failure, Work, describe_range, range_predicate, rollback};
-
-/// How long a lost server is waited for.
-const RECONNECT_FOR: Duration = Duration::from_secs(120);
 
 /// How often a statement that met a deadlock or a lock wait timeout is tried again.
 const MAX_RETRIES: u32 = 20;
@@ -178,21 +174,8 @@ impl Hand {
     }
 
     async fn reconnect(&self) -> Result<Session> {
-        let began = Instant::now();
-        let mut attempt = 0;
-        loop {
-            match self.server.session(&self.settings).await {
-                Ok(session) => return Ok(session),
-                Err(error)
-                    if error.kind() == Kind::Transient && began.elapsed() < RECONNECT_FOR =>
-                {
-                    attempt += 1;
-                    tracing::debug!(role = ?self.role, %error, attempt, "connecting");
-                    back_off(attempt).await;
-                }
-                Err(error) => return Err(error.into_kind(Kind::Failed)),
-            }
-        }
+        let session = self.server.session_within(&self.settings, RECONNECT_FOR).await;
+        session.map_err(|error| error.into_kind(Kind::Failed))
     }
 
     /// Names the row that does not fit (I7).
@@ -235,12 +218,4 @@ impl Hand {
             Job::Swap => format!("swapping {}", plan.names.source),
         }
     }
-}
-
-/// Waits before another attempt: exponentially longer up to 2 s, with jitter so that two hands that
-/// met each other do not meet again.
-async fn back_off(attempt: u32) {
-    let limit = (10_u64 << attempt.min(8)).min(2_000);
-    let wait = rand::rng().random_range(limit / 2..=limit);
-    tokio::time::sleep(Duration::from_millis(wait)).await;
 }

@@ -112,6 +112,8 @@ pub(crate) enum Role {
     Heart,
     /// Holds the cut-over's locks.
     Cutter,
+    /// Watches that the run lock is still held; takes no jobs.
+    Guard,
 }
 
 /// A report with the hand that it comes from.

@@ -21,11 +21,12 @@ pub use prepare::{Checked, Prepared, Request, check, create, open, remove};
 
 use conductor::{Conductor, Inputs, Limits};
 use crew::{Crew, Strength};
+use job::{Message, Report, Role};
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::Names;
 use crate::progress::{Phase, Progress};
-use crate::server::{RunLock, Server, Session, to_error};
+use crate::server::{RECONNECT_FOR, RunLock, Server, Session, SessionSettings, to_error};
 use crate::state::{old_mark, quoted_comment};
 use crate::stream::{Stream, StreamConfig, Watch, current_position};
 
@@ -72,41 +73,54 @@ pub async fn run(
     let mut session = open(server).await?;
     let checked = check(&mut session, request).await?;
     progress.update(|snapshot| snapshot.rows_estimated = checked.source.rows);
-    let lock = RunLock::acquire(server, &checked.source.name).await?;
+    let mut lock = RunLock::acquire(server, &checked.source.name).await?;
     let names = checked.names.clone();
     let prepared = create(&mut session, checked, request, &lock).await?;
     let warnings = prepared.context.plan.warnings.clone();
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let outcome = execute(server, &mut session, &prepared, options, request, progress, stop).await;
-    let mut session = reopen(server, session).await?;
-    let result = match outcome {
-        Ok(tally) => {
-            let old_kept = tidy_up(&mut session, &prepared, options).await;
+    let outcome =
+        execute(server, &mut session, &prepared, options, request, progress, stop, &mut lock).await;
+    let reopened = reopen(server, session).await;
+    let result = match (outcome, reopened) {
+        (Ok(tally), reopened) => {
+            let old_kept = match reopened {
+                Ok(mut session) => tidy_up(&mut session, &prepared, options).await,
+                Err(error) => {
+                    tracing::error!(%error, "the new table is in place; `replank cleanup` removes what is left");
+                    true
+                }
+            };
             Ok(Outcome { tally, names, took: began.elapsed(), old_kept, warnings })
         }
-        Err(error) if error.kind() == Kind::Ambiguous => Err(error),
-        Err(error) => {
+        (Err(error), _) if error.kind() == Kind::Ambiguous => Err(error),
+        (Err(error), Ok(mut session)) => {
             if let Err(left) = remove(&mut session, &names).await {
-                tracing::error!(error = %left, "helper tables are left: `replank cleanup` removes them");
+                tracing::error!(error = %left, "helper tables are left; `replank cleanup` removes them");
             }
+            session.close().await;
+            Err(error)
+        }
+        (Err(error), Err(left)) => {
+            tracing::error!(error = %left, "helper tables are left; `replank cleanup` removes them");
             Err(error)
         }
     };
-    session.close().await;
     lock.release().await;
     result
 }
 
-/// The session for the DDL of the end: the one of the beginning, or another if that is lost.
+/// The session for the DDL of the end: the one of the beginning, or another if that is lost. A server
+/// that is away is waited for.
 async fn reopen(server: &Server, mut session: Session) -> Result<Session> {
     if session.ping().await.is_ok() {
         return Ok(session);
     }
-    open(server).await
+    server.session_within(&SessionSettings::default(), RECONNECT_FOR).await
 }
 
+#[expect(clippy::too_many_arguments, reason = "everything that a run was given, used once")]
 async fn execute(
     server: &Server,
     session: &mut Session,
@@ -115,6 +129,7 @@ async fn execute(
     request: &Request,
     progress: &Progress,
     stop: &Receiver<()>,
+    lock: &mut RunLock,
 ) -> Result<Tally> {
     if stop.try_recv().is_ok() {
         return Err(Error::new(Kind::Interrupted, "stopped on request"));
@@ -137,7 +152,7 @@ async fn execute(
     let parallel_replay = plan.key_is_only_unique();
     let strength =
         Strength { copiers: options.workers, replayers: if parallel_replay { 2 } else { 1 } };
-    let (crew, hands, messages) = Crew::start(server, prepared, strength);
+    let (crew, hands, reports, messages) = Crew::start(server, prepared, strength);
     let limits = Limits {
         chunk_time: options.chunk_time,
         lock_wait: Duration::from_secs(u64::from(request.lock_wait)),
@@ -145,9 +160,17 @@ async fn execute(
     };
     let conductor = Conductor::new(hands, limits, progress.clone());
     let inputs = Inputs { deliveries, messages, stop: stop.clone() };
-    let outcome = tokio::task::spawn_blocking(move || conductor.conduct(inputs))
-        .await
-        .unwrap_or_else(|panic| Err(Error::failed("the conductor panicked").caused_by(panic)));
+    let mut conducting = tokio::task::spawn_blocking(move || conductor.conduct(inputs));
+    let ended = tokio::select! {
+        ended = &mut conducting => ended,
+        error = lock.watch(server) => {
+            // The conductor ends by itself if it has gone already.
+            let _ = reports.send(Message { from: Role::Guard, report: Report::Failed(error) });
+            conducting.await
+        }
+    };
+    let outcome =
+        ended.unwrap_or_else(|panic| Err(Error::failed("the conductor panicked").caused_by(panic)));
     stream.stop();
     crew.dismiss().await;
     progress.update(|snapshot| snapshot.phase = Phase::Done);

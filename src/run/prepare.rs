@@ -222,10 +222,25 @@ pub async fn remove(session: &mut Session, names: &Names) -> Result<()> {
     Ok(())
 }
 
-/// Opens a session for the checks and the DDL of a run.
+/// Opens the first session of a run, for the checks and the DDL.
 ///
 /// # Errors
-/// As [`Server::session`].
+/// Refused when the server cannot be reached, or turns the user away.
 pub async fn open(server: &Server) -> Result<Session> {
-    server.session(&SessionSettings::default()).await
+    server.session(&SessionSettings::default()).await.map_err(|error| {
+        let remedy = match error.next_step() {
+            Some(step) => step.to_owned(),
+            None if error.to_string().contains("not valid for") => {
+                "The certificate does not carry the name that was connected to (a subjectAltName is \
+                 needed, also with --tls-mode verify-ca): connect by a name it carries, or use \
+                 --tls-mode required."
+                    .to_owned()
+            }
+            None if error.to_string().contains("certificate") => {
+                "Give the authority's certificate with --tls-ca, or use --tls-mode required.".to_owned()
+            }
+            None => "Check --host, --port and --socket, and that the server runs.".to_owned(),
+        };
+        error.into_kind(Kind::Refused).remedy(remedy)
+    })
 }

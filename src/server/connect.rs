@@ -1,14 +1,15 @@
 //! Opening connections, and the session settings that make copying exact (I7).
 
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{ClientIdentity, Conn, DriverError, Opts, OptsBuilder, SslOpts};
+use rand::Rng;
 
 use super::fault::to_error;
 use crate::config::{Connection, Endpoint, TlsMode};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::sql;
 
 /// How long one attempt to connect may take.
@@ -196,6 +197,42 @@ impl Server {
             .map_err(|e| to_error(e, "setting up a session"))?;
         Ok(session)
     }
+}
+
+/// How long a lost server is waited for: a restart with crash recovery takes that long.
+pub const RECONNECT_FOR: Duration = Duration::from_secs(120);
+
+impl Server {
+    /// As [`session`](Self::session), trying again for some time while the server cannot be reached.
+    ///
+    /// # Errors
+    /// The last attempt's.
+    pub async fn session_within(
+        &self,
+        settings: &SessionSettings,
+        patience: Duration,
+    ) -> Result<Session> {
+        let began = Instant::now();
+        let mut attempt = 0;
+        loop {
+            match self.session(settings).await {
+                Err(error) if error.kind() == Kind::Transient && began.elapsed() < patience => {
+                    attempt += 1;
+                    tracing::debug!(%error, attempt, "connecting");
+                    back_off(attempt).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+/// Waits before another attempt: exponentially longer up to 2 s, with jitter so that two that met
+/// each other do not meet again.
+pub async fn back_off(attempt: u32) {
+    let limit = (10_u64 << attempt.min(8)).min(2_000);
+    let wait = rand::rng().random_range(limit / 2..=limit);
+    tokio::time::sleep(Duration::from_millis(wait)).await;
 }
 
 fn base_options(builder: OptsBuilder) -> Opts {

@@ -79,8 +79,17 @@ pub fn to_error(error: DriverError, doing: &str) -> Error {
         DriverError::Server(server) => {
             Error::new(kind, format!("{doing}: {} (error {})", server.message, server.code))
         }
-        other => Error::new(kind, doing).caused_by(other),
+        other => Error::new(kind, format!("{doing}: {}", root_cause(&other))),
     }
+}
+
+/// The innermost error: the driver's own layers repeat its text.
+fn root_cause(error: &dyn std::error::Error) -> &dyn std::error::Error {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@
 //! with the process, however the process ends, and needs no cleaning up.
 
 use std::hash::Hasher;
+use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 
 use super::{Server, Session, SessionSettings, to_error};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::sql::TableName;
 
 /// Held while a run or a clean-up works on a table.
@@ -16,7 +17,11 @@ use crate::sql::TableName;
 pub struct RunLock {
     session: Session,
     name: String,
+    table: TableName,
 }
+
+/// Between two looks at whether the lock is still held.
+const WATCH: Duration = Duration::from_secs(2);
 
 impl RunLock {
     /// Takes the lock for a table, or says who holds it.
@@ -31,7 +36,7 @@ impl RunLock {
             .await
             .map_err(|e| to_error(e, "taking the run lock"))?;
         if taken.flatten() == Some(1) {
-            return Ok(RunLock { session, name });
+            return Ok(RunLock { session, name, table: table.clone() });
         }
         let holder: Option<(u64, String, Option<String>)> = session
             .exec_first(
@@ -50,21 +55,31 @@ impl RunLock {
             .remedy("Wait for that run to end, or stop it; then start again."))
     }
 
-    /// Whether the lock is still held: it is lost when its connection is.
-    ///
-    /// # Errors
-    /// Failed when the lock is lost, because another run may have begun.
-    pub async fn check(&mut self) -> Result<()> {
-        let lost = || {
-            Error::failed("the connection that held the run lock is lost")
-                .remedy("Start the run again.")
-        };
-        let mine: Option<Option<i64>> = self
+    /// Watches the lock, and takes it again when its connection is lost. Returns when another run or
+    /// clean-up has taken it meanwhile.
+    pub async fn watch(&mut self, server: &Server) -> Error {
+        let mut ticker = tokio::time::interval(WATCH);
+        loop {
+            ticker.tick().await;
+            if self.is_held().await {
+                continue;
+            }
+            tracing::warn!("the connection that held the run lock is lost; taking the lock again");
+            match RunLock::acquire(server, &self.table).await {
+                Ok(again) => *self = again,
+                // The server may be starting; the hands notice when it stays away.
+                Err(error) if error.kind() == Kind::Transient => {}
+                Err(error) => return error.into_kind(Kind::Failed),
+            }
+        }
+    }
+
+    async fn is_held(&mut self) -> bool {
+        let mine: Result<Option<Option<i64>>, _> = self
             .session
             .exec_first("SELECT IS_USED_LOCK(?) = CONNECTION_ID()", (&self.name,))
-            .await
-            .map_err(|e| lost().caused_by(e))?;
-        if mine.flatten() == Some(1) { Ok(()) } else { Err(lost()) }
+            .await;
+        matches!(mine, Ok(Some(Some(1))))
     }
 
     /// Lets the lock go.

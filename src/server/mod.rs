@@ -5,7 +5,7 @@ mod facts;
 mod fault;
 mod lock;
 
-pub use connect::{Server, Session, SessionSettings};
+pub use connect::{RECONNECT_FOR, Server, Session, SessionSettings, back_off};
 pub use facts::ServerFacts;
 pub use fault::{Fault, duplicate_of, fault_of, to_error};
 pub use lock::RunLock;

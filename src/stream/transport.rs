@@ -16,14 +16,12 @@ use super::follow::{Findings, Follower, Found, Watch};
 use crate::error::{Error, Kind, Result};
 use crate::key::{Key, KeySpec, RawKey};
 use crate::ledger::Seq;
-use crate::server::{Server, Session, SessionSettings, to_error};
+use crate::server::{RECONNECT_FOR, Server, Session, SessionSettings, back_off, to_error};
 
 /// The server is asked to send a heartbeat event when it has nothing else to send for this long.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// When nothing at all came for this long, the connection is taken for lost.
 const SILENCE: Duration = Duration::from_secs(6);
-/// How long a lost server is waited for.
-const RECONNECT_FOR: Duration = Duration::from_secs(120);
 /// Deliveries that may wait for the conductor; each holds at most about [`BATCH`] changes.
 const CHANNEL: usize = 64;
 /// Changes after which a delivery is sent even if more are at hand.
@@ -155,6 +153,7 @@ impl Reader {
 
     async fn read(mut self) -> Result<()> {
         let mut lost_since: Option<Instant> = None;
+        let mut attempt = 0;
         loop {
             let before = self.boundary.clone();
             let why = match self.connect().await {
@@ -167,6 +166,7 @@ impl Reader {
             };
             if self.boundary != before {
                 lost_since = None;
+                attempt = 0;
             }
             let since = *lost_since.get_or_insert_with(Instant::now);
             if since.elapsed() > RECONNECT_FOR {
@@ -176,7 +176,8 @@ impl Reader {
             self.follower.rewind(self.boundary.1);
             self.checksums_known = false;
             self.file.clone_from(&self.boundary.0.file);
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            attempt += 1;
+            back_off(attempt).await;
         }
     }
 
@@ -311,16 +312,12 @@ impl Reader {
         loop {
             let mut session = match self.weigher.take() {
                 Some(session) => session,
-                None => match self.config.server.session(&SessionSettings::default()).await {
-                    Ok(session) => session,
-                    Err(error)
-                        if error.kind() == Kind::Transient && began.elapsed() < RECONNECT_FOR =>
-                    {
-                        tokio::time::sleep(Duration::from_millis(200)).await;
-                        continue;
-                    }
-                    Err(error) => return Err(error.into_kind(Kind::Failed)),
-                },
+                None => self
+                    .config
+                    .server
+                    .session_within(&SessionSettings::default(), RECONNECT_FOR)
+                    .await
+                    .map_err(|error| error.into_kind(Kind::Failed))?,
             };
             let rows: Vec<Row> = match session.query(&query).await {
                 Ok(rows) => rows,
