@@ -16,6 +16,9 @@ use crate::server::{Fault, RECONNECT_FOR, Server, Session, SessionSettings, back
 use crate::verify;
 use crate::work::{Context, Failure, Work, describe_range, range_predicate, rollback};
 
+/// How often one job may lose its connection: more often, and it is the job that ends it.
+const MAX_LOSSES: u32 = 50;
+
 /// How often a statement that met a deadlock or a lock wait timeout is tried again.
 const MAX_RETRIES: u32 = 20;
 
@@ -49,7 +52,7 @@ impl Hand {
 
     /// Does a job, with as many attempts as its errors allow.
     async fn perform(&self, session: &mut Option<Session>, job: Job) -> Result<Report> {
-        let mut retries = 0;
+        let (mut retries, mut losses) = (0, 0);
         loop {
             let mut open = match session.take() {
                 Some(open) => open,
@@ -68,6 +71,10 @@ impl Hand {
             }
             match (fault, failure) {
                 (Fault::Connection, failure) => {
+                    losses += 1;
+                    if losses > MAX_LOSSES {
+                        return Err(failure.into_error(&self.describe(&job)).into_kind(Kind::Failed));
+                    }
                     tracing::warn!(role = ?self.role, error = %failure.into_error(&self.describe(&job)),
                         "connection lost; connecting again");
                 }
