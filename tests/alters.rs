@@ -205,3 +205,20 @@ async fn a_table_without_a_primary_key_is_altered_by_its_unique_key() {
         format!("CREATE TABLE {{t}} (id INT NOT NULL, {COLUMNS}, UNIQUE KEY uid (id))");
     check(scenario).await;
 }
+
+#[tokio::test]
+async fn a_check_constraint_is_dropped_by_the_name_that_the_source_gives_it() {
+    let db = Database::new("drop_check").await;
+    db.sql(&[
+        "CREATE TABLE t (id INT PRIMARY KEY, a INT, CONSTRAINT low CHECK (a > 0), CONSTRAINT high CHECK (a < 100))",
+        "INSERT INTO t VALUES (1, 5)",
+    ])
+    .await;
+    let outcome = db.alter("t", "DROP CHECK low, ADD COLUMN c INT").await.expect("done");
+    assert!(outcome.warnings.iter().any(|warning| warning.contains("constraint high")));
+    db.sql(&["INSERT INTO t (id, a) VALUES (2, -5)"]).await;
+    let mut conn = db.conn().await;
+    use mysql_async::prelude::Queryable;
+    let refused = conn.query_drop("INSERT INTO t (id, a) VALUES (3, 500)").await;
+    assert!(refused.is_err_and(|error| error.to_string().contains("t_chk_")));
+}

@@ -73,7 +73,9 @@ impl Hand {
                 (Fault::Connection, failure) => {
                     losses += 1;
                     if losses > MAX_LOSSES {
-                        return Err(failure.into_error(&self.describe(&job)).into_kind(Kind::Failed));
+                        return Err(failure
+                            .into_error(&self.describe(&job))
+                            .into_kind(Kind::Failed));
                     }
                     tracing::warn!(role = ?self.role, error = %failure.into_error(&self.describe(&job)),
                         "connection lost; connecting again");

@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{Names, Plan};
 use crate::preflight;
 use crate::schema::alter::AlterStatement;
+use crate::schema::checks::{check_names, for_shadow, lost_names};
 use crate::schema::table::Table;
 use crate::server::{RunLock, Server, ServerFacts, Session, SessionSettings, to_error};
 use crate::sql::{TableName, text};
@@ -170,6 +171,9 @@ async fn shadow(
 ) -> Result<(Plan, SessionSettings)> {
     let create = format!("CREATE TABLE {} LIKE {}", names.shadow, names.source);
     session.query_drop(create).await.map_err(|e| to_error(e, "creating the shadow table"))?;
+    let checks = check_names(&show_create(session, &names.source).await?);
+    let clauses =
+        for_shadow(alter, &checks, &check_names(&show_create(session, &names.shadow).await?));
     let copy_mode: Option<String> = session
         .query_first("SELECT @@SESSION.sql_mode")
         .await
@@ -179,12 +183,10 @@ async fn shadow(
         .query_drop(set_mode(&facts.sql_mode))
         .await
         .map_err(|e| to_error(e, "setting sql_mode"))?;
-    session.query_drop(format!("ALTER TABLE {} {}", names.shadow, alter.clauses)).await.map_err(
-        |e| {
-            to_error(e, "the server refuses the ALTER on the (empty) shadow table")
-                .remedy("Mend the statement; it would be refused on the table itself as well.")
-        },
-    )?;
+    session.query_drop(format!("ALTER TABLE {} {clauses}", names.shadow)).await.map_err(|e| {
+        to_error(e, "the server refuses the ALTER on the (empty) shadow table")
+            .remedy("Mend the statement; it would be refused on the table itself as well.")
+    })?;
     session
         .query_drop(set_mode(&copy_mode.unwrap_or_default()))
         .await
@@ -198,6 +200,12 @@ async fn shadow(
         .map_err(|e| to_error(e, "reading the time"))?;
     let mut plan =
         Plan::new(names.clone(), source, shadow, alter, &started_at.unwrap_or_default())?;
+    for name in lost_names(&names.source.table, &checks) {
+        plan.warnings.push(format!(
+            "the CHECK constraint {name} gets another name: names of constraints belong to the schema, \
+             where the old table still has it"
+        ));
+    }
     let mut settings = SessionSettings::default();
     if plan.columns.depends_on_time_zone() {
         let zone = request.time_zone.clone().unwrap_or_else(|| facts.time_zone.clone());
@@ -206,6 +214,14 @@ async fn shadow(
         settings.time_zone = zone;
     }
     Ok((plan, settings))
+}
+
+async fn show_create(session: &mut Session, table: &TableName) -> Result<String> {
+    let row: Option<(String, String)> = session
+        .query_first(format!("SHOW CREATE TABLE {table}"))
+        .await
+        .map_err(|e| to_error(e, &format!("reading the structure of {table}")))?;
+    Ok(row.map(|(_, create)| create).unwrap_or_default())
 }
 
 /// Removes what the run has created: the shadow table, then the state table that says it was there.

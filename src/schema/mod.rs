@@ -6,6 +6,7 @@
 //! the source table.
 
 pub mod alter;
+pub mod checks;
 pub mod lexer;
 pub mod mention;
 pub mod table;
