@@ -22,7 +22,7 @@
 //! The rename is never sent twice (I8). If the connection breaks while it runs, [`outcome`] finds out
 //! from the tables themselves whether it happened.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 
@@ -108,8 +108,8 @@ pub async fn swap(session: &mut Session, context: &Context, server: &Server) -> 
         "RENAME /* {} */ TABLE {} TO {}, {} TO {}",
         context.mark, names.source, names.old, names.shadow, names.source
     );
-    let connection = session.id();
-    let began = std::time::Instant::now();
+    let sender = Sender { connection: session.id(), opened: session.opened() };
+    let began = Instant::now();
     match session.query_drop(rename).await {
         Ok(()) => {
             tracing::debug!(took = ?began.elapsed(), "renamed");
@@ -121,7 +121,7 @@ pub async fn swap(session: &mut Session, context: &Context, server: &Server) -> 
         }
         Err(error) if fault_of(&error) == Fault::Connection => {
             tracing::warn!(%error, "the connection was lost while RENAME TABLE ran; finding out");
-            if outcome(server, names, connection).await? {
+            if outcome(server, names, sender).await? {
                 Ok(())
             } else {
                 Err(to_error(error, "RENAME TABLE did not happen"))
@@ -129,6 +129,15 @@ pub async fn swap(session: &mut Session, context: &Context, server: &Server) -> 
         }
         Err(error) => Err(to_error(error, &format!("renaming {}", names.source))),
     }
+}
+
+/// The connection that sent a rename and was lost.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender {
+    /// Its number on the server.
+    pub connection: u32,
+    /// When it was opened: a server that has started since numbers other connections alike.
+    pub opened: Instant,
 }
 
 /// Whether the rename sent by a lost connection took effect.
@@ -139,7 +148,7 @@ pub async fn swap(session: &mut Session, context: &Context, server: &Server) -> 
 ///
 /// # Errors
 /// Ambiguous when the server cannot be asked within a minute, or shows neither state.
-pub async fn outcome(server: &Server, names: &Names, connection: u32) -> Result<bool> {
+pub async fn outcome(server: &Server, names: &Names, sender: Sender) -> Result<bool> {
     let unknown = |why: String| {
         Error::ambiguous(format!(
             "the connection was lost while {} was being swapped, and {why}",
@@ -155,7 +164,7 @@ pub async fn outcome(server: &Server, names: &Names, connection: u32) -> Result<
         let mut pause = tokio::time::interval(Duration::from_millis(200));
         loop {
             pause.tick().await;
-            match ask(server, names, connection).await {
+            match ask(server, names, sender).await {
                 Ok(Some(state)) => return state,
                 Ok(None) => {}
                 Err(error) => tracing::debug!(%error, "asking for the outcome of the rename"),
@@ -170,16 +179,25 @@ pub async fn outcome(server: &Server, names: &Names, connection: u32) -> Result<
     }
 }
 
-/// Whether the old and the shadow table exist, or `None` while the lost connection lives.
-async fn ask(server: &Server, names: &Names, connection: u32) -> Result<Option<(bool, bool)>> {
+/// Whether the old and the shadow table exist, or `None` while the lost connection may live.
+async fn ask(server: &Server, names: &Names, sender: Sender) -> Result<Option<(bool, bool)>> {
     let mut session = server.session(&SessionSettings::default()).await?;
     let doing = "asking for the outcome of the rename";
+    let fail = |e| to_error(e, doing);
+    let uptime: Option<(String, u64)> =
+        session.query_first("SHOW GLOBAL STATUS LIKE 'Uptime'").await.map_err(fail)?;
+    let up = Duration::from_secs(uptime.map_or(0, |(_, seconds)| seconds));
+    let restarted = up + Duration::from_secs(2) < sender.opened.elapsed();
     let alive: Option<u64> = session
-        .exec_first("SELECT id FROM information_schema.processlist WHERE id = ?", (connection,))
+        .exec_first(
+            "SELECT id FROM information_schema.processlist WHERE id = ?",
+            (sender.connection,),
+        )
         .await
-        .map_err(|e| to_error(e, doing))?;
-    if alive.is_some() {
+        .map_err(fail)?;
+    if alive.is_some() && !restarted {
         // A user may end their own connections without any privilege.
+        let connection = sender.connection;
         if let Err(error) = session.query_drop(format!("KILL {connection}")).await {
             tracing::debug!(%error, connection, "ending the lost connection");
         }

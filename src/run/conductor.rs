@@ -310,10 +310,9 @@ impl Conductor {
                 self.swapping.step = Step::CatchingUp { since: Instant::now() };
             }
             Step::CatchingUp { .. }
-                if self.replays == 0
-                    && self.hands.is_idle(Role::Cutter)
-                    && self.ledger.backlog() <= self.swapping.tolerated_backlog()
-                    && (self.heart.is_calm() || self.swapping.is_impatient()) =>
+                if self.is_ready_to_lock()
+                    && self.replays == 0
+                    && self.hands.is_idle(Role::Cutter) =>
             {
                 self.swapping.attempts += 1;
                 self.swapping.step = Step::Locking { asked: Instant::now() };
@@ -323,6 +322,15 @@ impl Conductor {
             }
             _ => {}
         }
+    }
+
+    /// Whether so little is left, and the server so calm, that the lock may be asked for. Then no
+    /// replay is begun any more, and those under way come to their end.
+    fn is_ready_to_lock(&self) -> bool {
+        self.phase == Phase::CutOver
+            && matches!(self.swapping.step, Step::CatchingUp { .. })
+            && self.ledger.backlog() <= self.swapping.tolerated_backlog()
+            && (self.heart.is_calm() || self.swapping.is_impatient())
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -380,7 +388,7 @@ impl Conductor {
         if self.ledger.visible() == 0 {
             return;
         }
-        if !self.swapping.reserves_replay() {
+        if !self.swapping.reserves_replay() && !self.is_ready_to_lock() {
             self.hand_out_replay();
         }
         match self.phase {

@@ -174,7 +174,11 @@ async fn execute(
     stream.stop();
     crew.dismiss().await;
     progress.update(|snapshot| snapshot.phase = Phase::Done);
-    outcome
+    // Once tables were created, nothing is a mere refusal.
+    outcome.map_err(|error| match error.kind() {
+        Kind::Refused | Kind::Transient => error.into_kind(Kind::Failed),
+        _ => error,
+    })
 }
 
 /// After the swap: what is left of the run goes, the old table is marked or dropped. A failure here

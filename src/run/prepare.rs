@@ -7,6 +7,7 @@ use mysql_async::prelude::Queryable;
 use rand::Rng;
 
 use crate::error::{Error, Kind, Result};
+use crate::key::PartType;
 use crate::plan::{Names, Plan};
 use crate::preflight;
 use crate::schema::alter::AlterStatement;
@@ -209,6 +210,15 @@ async fn shadow(
     let mut settings = SessionSettings::default();
     if plan.columns.depends_on_time_zone() {
         let zone = request.time_zone.clone().unwrap_or_else(|| facts.time_zone.clone());
+        let by_timestamp =
+            plan.key.source.parts.iter().any(|part| matches!(part.ty, PartType::Timestamp { .. }));
+        if by_timestamp && zone != settings.time_zone {
+            return Err(Error::refused(format!(
+                "the key of {} is a TIMESTAMP, and the ALTER converts one in the time zone {zone}",
+                names.source
+            ))
+            .remedy("Convert with --time-zone '+00:00', or change the type in another way."));
+        }
         plan.warnings
             .push(format!("TIMESTAMP values are converted in the time zone {zone} (--time-zone)"));
         settings.time_zone = zone;

@@ -51,6 +51,7 @@ pub struct Server {
 #[derive(Debug)]
 pub struct Session {
     conn: Conn,
+    opened: Instant,
 }
 
 impl Deref for Session {
@@ -67,6 +68,11 @@ impl DerefMut for Session {
 }
 
 impl Session {
+    /// When the connection was opened.
+    pub fn opened(&self) -> Instant {
+        self.opened
+    }
+
     /// The bare connection, for a use that turns it into something else (the binlog stream).
     pub fn into_conn(self) -> Conn {
         self.conn
@@ -87,7 +93,7 @@ impl Session {
             return Ok(());
         }
         let warnings: Vec<(String, u16, String)> =
-            self.conn.query("SHOW WARNINGS LIMIT 10").await.map_err(|e| to_error(e, doing))?;
+            self.conn.query("SHOW WARNINGS").await.map_err(|e| to_error(e, doing))?;
         match warnings.into_iter().find(|(level, _, _)| level != "Note") {
             None => Ok(()),
             Some((level, code, message)) => Err(Error::failed(format!(
@@ -159,7 +165,7 @@ impl Server {
             }
             outcome => outcome,
         }
-        .map(|conn| Session { conn })
+        .map(|conn| Session { conn, opened: Instant::now() })
         .map_err(|error| to_error(error, &format!("connecting to {}", self.display)))
     }
 
