@@ -4,24 +4,11 @@ mod common;
 
 use common::Database;
 use common::scenario::compare;
-use replank::progress::Progress;
 
 /// Runs a migration of `t`, and a statement on it when the copy has begun.
 async fn with_statements(db: &Database, statements: &[&str]) {
-    let progress = Progress::new();
-    let (_keep, stop) = crossbeam_channel::bounded(1);
-    let (server, request) = (db.server(), db.request("t", "ADD COLUMN z INT NOT NULL DEFAULT 9"));
-    let mut options = common::options();
-    options.chunk_time = std::time::Duration::from_millis(10);
-    let run = replank::run::run(&server, &request, &options, &progress, &stop);
-    let write = async {
-        let mut ticker = tokio::time::interval(std::time::Duration::from_millis(1));
-        while progress.snapshot().rows_copied < 1_000 {
-            ticker.tick().await;
-        }
-        db.sql(statements).await;
-    };
-    let (outcome, ()) = tokio::join!(run, write);
+    let alter = "ADD COLUMN z INT NOT NULL DEFAULT 9";
+    let outcome = db.alter_and_meddle("t", alter, 1_000, db.sql(statements)).await;
     let outcome = outcome.expect("done");
     assert!(outcome.tally.keys_replayed > 0, "the writes came too late");
     db.sql(&["ALTER TABLE twin ADD COLUMN z INT NOT NULL DEFAULT 9"]).await;

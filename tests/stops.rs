@@ -32,20 +32,7 @@ async fn stops_midway(name: &'static str, alter: &str, misfit: &str, words: &[&s
     scenario.writes.retain(|write| !write.starts_with("DELETE") && !write.starts_with("UPDATE"));
     scenario.prepare(&db).await;
     let writers = Writers::start(&scenario, &db).await;
-    let progress = replank::progress::Progress::new();
-    let (_keep, stop) = crossbeam_channel::bounded(1);
-    let (server, request) = (db.server(), db.request("t", alter));
-    let mut options = common::options();
-    options.chunk_time = std::time::Duration::from_millis(10);
-    let run = replank::run::run(&server, &request, &options, &progress, &stop);
-    let meddle = async {
-        let mut ticker = tokio::time::interval(std::time::Duration::from_millis(1));
-        while progress.snapshot().rows_copied < 3_000 {
-            ticker.tick().await;
-        }
-        db.sql(&[misfit]).await;
-    };
-    let (outcome, ()) = tokio::join!(run, meddle);
+    let outcome = db.alter_and_meddle("t", alter, 3_000, db.sql(&[misfit])).await;
     writers.stop(&scenario).await;
     assert_stopped(&db, &outcome.expect_err("it has to stop"), words).await;
 }

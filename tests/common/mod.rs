@@ -100,6 +100,36 @@ impl Database {
         .await
     }
 
+    /// Runs replank slowly, and does something else as soon as it has copied that many rows.
+    pub(crate) async fn alter_and_meddle(
+        &self,
+        table: &str,
+        clauses: &str,
+        after_rows: u64,
+        meddle: impl Future<Output = ()>,
+    ) -> Result<Outcome> {
+        let progress = Progress::new();
+        let (_keep, stop) = crossbeam_channel::bounded(1);
+        let (server, request) = (self.server(), self.request(table, clauses));
+        let mut options = options();
+        options.chunk_time = Duration::from_millis(10);
+        options.workers = 1;
+        let run = replank::run::run(&server, &request, &options, &progress, &stop);
+        let meddle = async {
+            let mut ticker = tokio::time::interval(Duration::from_millis(1));
+            while progress.snapshot().rows_copied < after_rows {
+                ticker.tick().await;
+            }
+            meddle.await;
+        };
+        // A run that ends before that many rows would be waited for in vain.
+        tokio::pin!(run);
+        tokio::select! {
+            outcome = &mut run => outcome,
+            () = meddle => run.await,
+        }
+    }
+
     pub(crate) fn request(&self, table: &str, clauses: &str) -> Request {
         Request {
             schema: Some(self.name.clone()),

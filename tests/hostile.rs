@@ -1,0 +1,230 @@
+//! Sessions and servers with settings that have misled other tools.
+
+mod common;
+
+use common::Database;
+use common::scenario::{Scenario, Writers};
+use mysql_async::prelude::Queryable;
+use replank::error::{Error, Kind};
+use replank::throwaway::ThrowawayServer;
+
+/// A table with JSON and a BLOB, whose writers use these session settings.
+fn scenario(name: &'static str, session: &[&str]) -> Scenario {
+    let mut scenario = Scenario::new(
+        name,
+        "a INT NOT NULL, j JSON, b BLOB, c VARCHAR(30) NOT NULL DEFAULT 'x', KEY (a)",
+        "ADD COLUMN d INT NOT NULL DEFAULT 4, MODIFY c VARCHAR(60) NOT NULL DEFAULT 'x'",
+    )
+    .seed("a, j, b", "n, JSON_OBJECT('n', n, 'deep', JSON_ARRAY(n, 'text')), REPEAT('b', n % 300)")
+    .writes(
+        "a, j, b",
+        "{n}, JSON_OBJECT('n', {n}), 'new'",
+        &[
+            "a = {n}",
+            "j = JSON_SET(j, '$.n', {n}, '$.deep[1]', 'short')",
+            "j = JSON_REMOVE(j, '$.deep'), a = {n}",
+            "b = REPEAT('c', {n})",
+            "c = '{n}'",
+            "id = {new}",
+        ],
+    );
+    for statement in session {
+        scenario = scenario.session(statement);
+    }
+    scenario
+}
+
+async fn passes(db: &Database, scenario: &Scenario) {
+    let outcome = scenario.succeeds(db).await;
+    assert!(outcome.tally.keys_replayed > 0, "{}: nothing was written meanwhile", scenario.name);
+    assert_eq!(outcome.tally.rows_repaired, 0, "{}: the replay missed a row", scenario.name);
+}
+
+#[tokio::test]
+async fn row_images_partial_json_and_compression_by_session() {
+    for (name, session) in [
+        ("image_minimal", &["SET SESSION binlog_row_image = MINIMAL"][..]),
+        ("image_noblob", &["SET SESSION binlog_row_image = NOBLOB"]),
+        ("partial_json", &["SET SESSION binlog_row_value_options = PARTIAL_JSON"]),
+        ("compressed", &["SET SESSION binlog_transaction_compression = ON"]),
+        (
+            "everything",
+            &[
+                "SET SESSION binlog_row_image = MINIMAL",
+                "SET SESSION binlog_row_value_options = PARTIAL_JSON",
+                "SET SESSION binlog_transaction_compression = ON",
+                "SET SESSION binlog_rows_query_log_events = ON",
+            ],
+        ),
+    ] {
+        let db = Database::new(name).await;
+        passes(&db, &scenario(name, session)).await;
+    }
+}
+
+async fn server_with(options: &[&str], gtid: bool) -> ThrowawayServer {
+    let mut builder =
+        ThrowawayServer::builder().option("--innodb-buffer-pool-size=128M").gtid(gtid);
+    for option in options {
+        builder = builder.option(*option);
+    }
+    builder.start().await.expect("the server starts")
+}
+
+#[tokio::test]
+async fn gtids_small_binlogs_and_no_checksum() {
+    let server = server_with(&["--binlog-checksum=NONE", "--max-binlog-size=4096"], true).await;
+    let db = Database::on(server.root_opts(), "gtid").await;
+    passes(&db, &scenario("gtid", &["SET SESSION gtid_next = 'AUTOMATIC:tag'"])).await;
+}
+
+#[tokio::test]
+async fn a_global_sql_mode_with_ansi_quotes_and_another_time_zone() {
+    let server = server_with(
+        &[
+            "--sql-mode=ANSI,NO_BACKSLASH_ESCAPES",
+            "--default-time-zone=+05:30",
+            "--character-set-server=latin1",
+        ],
+        false,
+    )
+    .await;
+    let db = Database::on(server.root_opts(), "ansi").await;
+    let scenario = Scenario::new(
+        "ansi",
+        "a INT NOT NULL, ts TIMESTAMP(2) NULL, keep TIMESTAMP NULL",
+        "MODIFY \"ts\" DATETIME(2) NULL /* to 'DATETIME' */, ADD COLUMN \"new one\" VARCHAR(20) DEFAULT 'back\\slash'",
+    )
+    .seed("a, ts, keep", "n, FROM_UNIXTIME(1600000000 + n), FROM_UNIXTIME(1600000000 + n * 7)")
+    .writes("a, ts", "{n}, '2023-03-03 03:03:03.33'", &["keep = '2024-04-04 04:04:04'", "a = {n}"]);
+    passes(&db, &scenario).await;
+}
+
+#[tokio::test]
+async fn table_names_without_case() {
+    let server = server_with(&["--lower-case-table-names=1"], false).await;
+    let db = Database::on(server.root_opts(), "lower").await;
+    let scenario = scenario("lower", &[]);
+    scenario.prepare(&db).await;
+    let writers = Writers::start(&scenario, &db).await;
+    db.alter("T", &scenario.alter).await.expect("done");
+    writers.stop(&scenario).await;
+    scenario.assert_equal(&db).await;
+}
+
+#[tokio::test]
+async fn writes_that_are_not_in_the_binlog_are_found_and_repaired() {
+    let db = Database::new("no_log").await;
+    let scenario = scenario("no_log", &[]);
+    scenario.prepare(&db).await;
+    let both =
+        |statement: &str| ["t", "twin"].map(|table| statement.replace("{t}", table)).to_vec();
+    let mut statements = vec!["SET SESSION sql_log_bin = 0".to_owned()];
+    statements.extend(both("UPDATE {t} SET a = -1 WHERE id = 100"));
+    statements.extend(both("DELETE FROM {t} WHERE id = 200"));
+    statements.extend(both("INSERT INTO {t} (id, a) VALUES (-300, 3)"));
+    let meddle = async {
+        let mut conn = db.conn().await;
+        for statement in &statements {
+            conn.query_drop(statement).await.expect("a silent write");
+        }
+    };
+    let outcome = db.alter_and_meddle("t", &scenario.alter, 3_000, meddle).await.expect("done");
+    assert_eq!(outcome.tally.rows_repaired, 3);
+    scenario.assert_equal(&db).await;
+}
+
+#[tokio::test]
+async fn xa_transactions_in_one_and_two_phases() {
+    let db = Database::new("xa").await;
+    let scenario = scenario("xa", &[]);
+    scenario.prepare(&db).await;
+    let xa = |xid: &str, statement: &str, end: &[&str]| {
+        let mut steps = vec![format!("XA START '{xid}'")];
+        steps.extend(["t", "twin"].map(|table| statement.replace("{t}", table)));
+        steps.push(format!("XA END '{xid}'"));
+        steps.extend(end.iter().map(|end| end.replace("{x}", &format!("'{xid}'"))));
+        steps
+    };
+    let statements = [
+        xa("two", "UPDATE {t} SET a = -2 WHERE id = 50", &["XA PREPARE {x}", "XA COMMIT {x}"]),
+        xa("back", "UPDATE {t} SET a = -3 WHERE id = 60", &["XA PREPARE {x}", "XA ROLLBACK {x}"]),
+        xa("one", "DELETE FROM {t} WHERE id = 70", &["XA COMMIT {x} ONE PHASE"]),
+    ]
+    .concat();
+    let meddle = async {
+        let mut conn = db.conn().await;
+        for statement in &statements {
+            conn.query_drop(statement).await.unwrap_or_else(|error| panic!("{error}: {statement}"));
+        }
+    };
+    let outcome = db.alter_and_meddle("t", &scenario.alter, 3_000, meddle).await.expect("done");
+    assert_eq!(outcome.tally.rows_repaired, 0);
+    scenario.assert_equal(&db).await;
+}
+
+/// Something else that happens midway; the run has to stop and to leave nothing behind.
+async fn stops(name: &'static str, statement: &str, words: &[&str]) -> Error {
+    let db = Database::new(name).await;
+    let scenario = scenario(name, &[]);
+    scenario.prepare(&db).await;
+    let meddle = async {
+        let mut conn = db.conn().await;
+        for statement in statement.split(';') {
+            conn.query_drop(statement).await.unwrap_or_else(|error| panic!("{error}: {statement}"));
+        }
+    };
+    let error = db
+        .alter_and_meddle("t", &scenario.alter, 3_000, meddle)
+        .await
+        .expect_err("the run has to stop");
+    assert_eq!(error.kind(), Kind::Failed, "{error}");
+    for word in words {
+        assert!(error.to_string().contains(word), "{word:?} is not in: {error}");
+    }
+    let tables: Vec<String> = db.fingerprint().await.into_iter().map(|(name, ..)| name).collect();
+    assert_eq!(tables, ["numbers", "t", "twin"], "something is left behind");
+    error
+}
+
+#[tokio::test]
+async fn a_change_of_structure_by_another_session_stops_the_run() {
+    stops("ddl_source", "ALTER TABLE t COMMENT = 'changed'", &["ALTER TABLE t COMMENT"]).await;
+    stops("ddl_truncate", "TRUNCATE TABLE t", &["TRUNCATE"]).await;
+    stops(
+        "ddl_trigger",
+        "CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 1",
+        &["TRIGGER"],
+    )
+    .await;
+    stops("ddl_shadow", "DROP TABLE _t_replank_new", &["_t_replank_new"]).await;
+    stops("ddl_state", "DROP TABLE _t_replank_state", &["_t_replank_state"]).await;
+}
+
+#[tokio::test]
+async fn a_write_in_statement_format_stops_the_run() {
+    stops(
+        "statement_format",
+        "SET SESSION binlog_format = STATEMENT;UPDATE t SET a = 1 WHERE id = 5",
+        &["UPDATE t SET a = 1"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn unrelated_ddl_does_not_stop_the_run() {
+    let db = Database::new("ddl_other").await;
+    let scenario = scenario("ddl_other", &[]);
+    scenario.prepare(&db).await;
+    let statements = [
+        "CREATE TABLE other (id INT PRIMARY KEY)",
+        "CREATE VIEW v AS SELECT id, a FROM t",
+        "ALTER TABLE other ADD COLUMN c INT",
+        "ANALYZE TABLE t",
+        "DROP TABLE other",
+        "FLUSH BINARY LOGS",
+    ];
+    db.alter_and_meddle("t", &scenario.alter, 3_000, db.sql(&statements)).await.expect("done");
+    db.sql(&["DROP VIEW v"]).await;
+    scenario.assert_equal(&db).await;
+}
