@@ -93,12 +93,12 @@ async fn survives_kills(name: &'static str, what: &'static str) {
 
 #[tokio::test]
 async fn statements_are_killed_all_the_time() {
-    survives_kills("kill_query", "KILL QUERY").await;
+    Box::pin(survives_kills("kill_query", "KILL QUERY")).await;
 }
 
 #[tokio::test]
 async fn connections_are_killed_all_the_time() {
-    survives_kills("kill_connection", "KILL CONNECTION").await;
+    Box::pin(survives_kills("kill_connection", "KILL CONNECTION")).await;
 }
 
 #[tokio::test]

@@ -35,12 +35,8 @@ use crate::work::{Context, Work};
 const OUTCOME_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Takes the locks. `false` when they did not come within `wait` seconds: nothing is held then.
-///
-/// The AUTO_INCREMENT value is carried over before, so that under the locks this is seldom to be done:
-/// it is an ALTER, and costs as much as the rename.
 pub async fn lock(session: &mut Session, context: &Context, wait: u32) -> Work<bool> {
     let names = &context.plan.names;
-    carry_auto_increment(session, context).await?;
     session
         .query_drop(format!(
             "SET SESSION lock_wait_timeout = {wait}, innodb_lock_wait_timeout = {wait}, autocommit = 0"

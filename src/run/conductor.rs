@@ -209,6 +209,7 @@ impl Conductor {
                 self.ledger.heartbeat_acked(id);
             }
             Report::Lock(granted) => self.lock_answered(granted)?,
+            Report::AutoIncrementCarried => {}
             Report::Unlocked => self.attempt_ended("the last changes did not arrive in time")?,
             Report::AttemptFailed { batch, error } => {
                 if let Some(batch) = batch {
@@ -310,11 +311,14 @@ impl Conductor {
                 self.swapping.step = Step::CatchingUp { since: Instant::now() };
             }
             Step::CatchingUp { .. }
-                if self.is_ready_to_lock()
-                    && self.replays == 0
-                    && self.hands.is_idle(Role::Cutter) =>
+                if !self.swapping.carried && self.hands.is_idle(Role::Cutter) =>
             {
+                self.swapping.carried = true;
+                self.hands.give(Role::Cutter, Job::CarryAutoIncrement);
+            }
+            Step::CatchingUp { .. } if self.is_ready_to_lock() && self.replays == 0 => {
                 self.swapping.attempts += 1;
+                self.swapping.carried = false;
                 self.swapping.step = Step::Locking { asked: Instant::now() };
                 let wait =
                     u32::try_from(self.limits.lock_wait.as_secs()).unwrap_or(u32::MAX).max(1);
@@ -329,6 +333,8 @@ impl Conductor {
     fn is_ready_to_lock(&self) -> bool {
         self.phase == Phase::CutOver
             && matches!(self.swapping.step, Step::CatchingUp { .. })
+            && self.swapping.carried
+            && self.hands.is_idle(Role::Cutter)
             && self.ledger.backlog() <= self.swapping.tolerated_backlog()
             && (self.heart.is_calm() || self.swapping.is_impatient())
     }
@@ -353,9 +359,14 @@ impl Conductor {
     /// How eagerly the next heartbeat is awaited.
     fn need(&self) -> Need {
         let waiting = match &self.swapping.step {
-            Step::Draining { heartbeat, .. } => {
-                !self.heart.seen_since(*heartbeat).is_some_and(|seq| self.ledger.is_drained(seq))
-            }
+            // One heartbeat says it all; more of them would only compete with the last replays. Rows
+            // that a last look found to differ are the exception.
+            Step::Draining { heartbeat, .. } => match self.heart.seen_since(*heartbeat) {
+                Some(seq) => {
+                    self.ledger.visible() < seq || (self.replays == 0 && self.ledger.backlog() > 0)
+                }
+                None => true,
+            },
             _ => false,
         };
         if waiting || self.ledger.visible() == 0 || self.verifying.wants_heartbeat() {

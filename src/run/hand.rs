@@ -170,6 +170,10 @@ impl Hand {
                 }
                 Report::Heartbeat { id: *id }
             }
+            Job::CarryAutoIncrement => {
+                cutover::carry_auto_increment(session, context).await?;
+                Report::AutoIncrementCarried
+            }
             Job::Lock { wait } => Report::Lock(cutover::lock(session, context, *wait).await?),
             Job::Unlock => {
                 cutover::unlock(session).await?;
@@ -222,6 +226,9 @@ impl Hand {
             }
             Job::Heartbeat { .. } => {
                 format!("writing the heartbeat to {}", self.context.state.name())
+            }
+            Job::CarryAutoIncrement => {
+                format!("carrying AUTO_INCREMENT over from {}", plan.names.source)
             }
             Job::Lock { .. } => format!("locking {} for the cut-over", plan.names.source),
             Job::Unlock => format!("unlocking {}", plan.names.source),

@@ -22,6 +22,8 @@ pub(crate) enum Job {
     CompareKeys { keys: Vec<Key> },
     /// Commit a heartbeat.
     Heartbeat { id: u64 },
+    /// Bring the shadow table's AUTO_INCREMENT to the source's.
+    CarryAutoIncrement,
     /// Take the cut-over's locks.
     Lock { wait: u32 },
     /// Give them back.
@@ -65,6 +67,7 @@ pub(crate) enum Report {
     Heartbeat {
         id: u64,
     },
+    AutoIncrementCarried,
     /// Whether the locks were granted.
     Lock(bool),
     Unlocked,
@@ -90,6 +93,7 @@ impl Report {
             Report::RangeCompared { .. } => "range compared",
             Report::KeysCompared { .. } => "keys compared",
             Report::Heartbeat { .. } => "heartbeat committed",
+            Report::AutoIncrementCarried => "AUTO_INCREMENT carried over",
             Report::Lock(_) => "lock answered",
             Report::Unlocked => "unlocked",
             Report::AttemptFailed { .. } => "attempt failed",

@@ -13,7 +13,7 @@ const MAX_ATTEMPTS: u32 = 60;
 const LONGEST_CALM: Duration = Duration::from_secs(20);
 
 /// How small the backlog has to be for an attempt, doubled every second that it is not reached.
-const SMALL_BACKLOG: usize = 100;
+const SMALL_BACKLOG: usize = 50;
 
 /// Where the cut-over stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,9 @@ pub(crate) enum Step {
 pub(crate) struct Swapping {
     pub(crate) step: Step,
     pub(crate) attempts: u32,
+    /// Whether the AUTO_INCREMENT value was carried over for the coming attempt: under the locks this
+    /// is seldom to be done again then. It is an ALTER, and costs as much as the rename.
+    pub(crate) carried: bool,
     /// How long one attempt may keep the application waiting.
     pub(crate) lock_wait: Duration,
     /// How long the application waited: for the lock behind it, and while it was held.
@@ -52,6 +55,7 @@ impl Swapping {
         Swapping {
             step: Step::CatchingUp { since: Instant::now() },
             attempts: 0,
+            carried: false,
             lock_wait,
             lock_queued: Duration::ZERO,
             lock_held: Duration::ZERO,
