@@ -13,6 +13,7 @@ use super::hands::Hands;
 use super::heart::{Heart, Need};
 use super::job::{Job, Message, Report, Role};
 use super::swapping::{Step, Swapping};
+use super::tally::Tally;
 use super::verifying::Verifying;
 use crate::error::{Error, Kind, Result};
 use crate::key::Key;
@@ -29,33 +30,6 @@ const MAX_BATCH: u64 = 2_000;
 const MAX_CHUNK: u64 = 200_000;
 /// Edges to know ahead of the copiers.
 const EDGES_AHEAD: usize = 2;
-
-/// What a run measured.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Tally {
-    /// Chunks copied.
-    pub chunks: u64,
-    /// Rows copied.
-    pub rows_copied: u64,
-    /// Rows compared.
-    pub rows_verified: u64,
-    /// Rows that differed without a change to explain it, and were repaired.
-    pub rows_repaired: u64,
-    /// Changed keys replayed.
-    pub keys_replayed: u64,
-    /// Attempts at the cut-over.
-    pub attempts: u32,
-    /// How long the cut-over's lock was waited for, when it was granted.
-    pub lock_queued: Duration,
-    /// How long it was held.
-    pub lock_held: Duration,
-    /// Seconds copying, verifying, cutting over.
-    pub copy: Duration,
-    /// See [`copy`](Self::copy).
-    pub verify: Duration,
-    /// See [`copy`](Self::copy).
-    pub cut_over: Duration,
-}
 
 /// What the conductor listens to.
 pub(crate) struct Inputs {

@@ -9,6 +9,7 @@ mod heart;
 mod job;
 mod prepare;
 mod swapping;
+mod tally;
 mod verifying;
 
 use std::time::{Duration, Instant};
@@ -16,8 +17,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use mysql_async::prelude::Queryable;
 
-pub use conductor::Tally;
 pub use prepare::{Checked, Prepared, Request, check, create, open, remove};
+pub use tally::Tally;
 
 use conductor::{Conductor, Inputs, Limits};
 use crew::{Crew, Strength};

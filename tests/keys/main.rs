@@ -8,5 +8,6 @@ mod common;
 mod cases;
 mod collations;
 mod images;
+mod oracle;
 mod server;
 mod types;
