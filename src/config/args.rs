@@ -43,7 +43,7 @@ pub struct ConnectionArgs {
     #[arg(long, help_heading = HEADING, value_name = "URL")]
     pub dsn: Option<Secret>,
 
-    /// MySQL option file to read; of its groups, [client] and [replank] [default: ~/.my.cnf if it
+    /// MySQL option file to read; of its groups client and replank [default: ~/.my.cnf if it
     /// exists].
     #[arg(long, help_heading = HEADING, value_name = "PATH")]
     pub defaults_file: Option<PathBuf>,

@@ -3,7 +3,7 @@
 //! Every range of keys is compared by one statement, in one read view, by number of rows and a digest
 //! of the rows that does not depend on their order. A range that differs is looked into row by row.
 //! On a busy table rows differ all the time because replay is a moment behind, so a differing key is
-//! only a *suspect*: it is replayed and compared again ([`suspects`]).
+//! only a *suspect*: it is replayed and compared again (see [`Suspects`]).
 //!
 //! Where the ALTER changes a column's type, the source's rows are first inserted into a scratch table
 //! of the new structure, so that the server's own conversion is the reference ([`crate::scratch`]).
