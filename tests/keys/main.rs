@@ -8,6 +8,5 @@ mod common;
 mod cases;
 mod collations;
 mod images;
-mod oracle;
 mod server;
 mod types;

@@ -1,4 +1,13 @@
 //! A second opinion: another decoder reads the same binlog file, and sees the same keys.
+//!
+//! It does not understand everything that MySQL can write, so this test has a server of its own.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+mod common;
+#[allow(dead_code, reason = "shared with the tests of keys")]
+#[path = "keys/server.rs"]
+mod server;
 
 use std::fs::File;
 
