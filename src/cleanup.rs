@@ -7,6 +7,7 @@
 use mysql_async::prelude::Queryable;
 
 use crate::error::Result;
+use crate::schema::table::Table;
 use crate::server::{RunLock, Server, Session, SessionSettings, to_error};
 use crate::sql::TableName;
 use crate::state::{MARK, StateTable, old_mark};
@@ -39,12 +40,15 @@ pub async fn cleanup(
         let source = name.sibling(&registry.source);
         let lock = RunLock::acquire(server, &source).await?;
         let shadow = name.sibling(&registry.shadow);
-        if exists(&mut session, &shadow).await? {
+        if Table::exists(&mut session, &shadow).await? {
             drop_table(&mut session, &shadow, "shadow table", &mut dropped).await?;
         } else {
             // The run ended between the swap and its end: the old table has no mark yet.
             let kept = name.sibling(&registry.old);
-            if old && exists(&mut session, &kept).await? && exists(&mut session, &source).await? {
+            if old
+                && Table::exists(&mut session, &kept).await?
+                && Table::exists(&mut session, &source).await?
+            {
                 drop_table(&mut session, &kept, "old table", &mut dropped).await?;
             }
         }
@@ -79,18 +83,6 @@ async fn marked(
         .await
         .map_err(|e| to_error(e, "looking for what runs have left"))?;
     Ok(tables.into_iter().map(|(name, comment)| (TableName::new(schema, name), comment)).collect())
-}
-
-async fn exists(session: &mut Session, name: &TableName) -> Result<bool> {
-    let found: Option<u64> = session
-        .exec_first(
-            "SELECT COUNT(*) FROM information_schema.TABLES \
-             WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?",
-            (name.schema.as_str(), name.table.as_str()),
-        )
-        .await
-        .map_err(|e| to_error(e, "looking for what runs have left"))?;
-    Ok(found.unwrap_or(0) > 0)
 }
 
 async fn drop_table(

@@ -76,6 +76,14 @@ pub fn text(value: &str) -> String {
     if value.is_empty() { "''".to_owned() } else { format!("_utf8mb4 {}", hex(value.as_bytes())) }
 }
 
+/// A hash of a name that is the same in every version and on every machine (FNV-1a, 64 bits), unlike
+/// the standard library's: it becomes part of names on the server.
+pub fn stable_hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// Joins the displayed items with commas.
 pub fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")

@@ -41,6 +41,23 @@ async fn small(name: &str) -> Database {
     db
 }
 
+/// A table that takes a while to copy.
+async fn large(name: &str) -> Database {
+    let db = Database::new(name).await;
+    db.sql(&[
+        "CREATE TABLE users (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(300))",
+        "INSERT INTO users (name) WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100000) SELECT /*+ SET_VAR(cte_max_recursion_depth = 1000000) */ REPEAT('x', 250) FROM s",
+    ])
+    .await;
+    db
+}
+
+/// A run on that table, in small steps.
+fn slow_run(database: &str) -> Command {
+    let steps = ["--chunk-time", "10", "--workers", "1"];
+    replank(&[&["run", "--table", "users", "--alter", "ADD c INT"][..], &steps].concat(), database)
+}
+
 async fn tables(db: &Database) -> Vec<String> {
     db.fingerprint().await.into_iter().map(|(name, ..)| name).collect()
 }
@@ -156,31 +173,13 @@ async fn a_password_on_the_command_line_is_warned_about_and_never_shown() {
 
 #[tokio::test]
 async fn ctrl_c_stops_cleanly() {
-    let db = Database::new("cli_stop").await;
-    db.sql(&[
-        "CREATE TABLE users (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(300))",
-        "INSERT INTO users (name) WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100000) SELECT /*+ SET_VAR(cte_max_recursion_depth = 1000000) */ REPEAT('x', 250) FROM s",
-    ])
-    .await;
+    let db = large("cli_stop").await;
     let before = db.fingerprint().await;
-    let child = replank(
-        &[
-            "run",
-            "--table",
-            "users",
-            "--alter",
-            "ADD c INT",
-            "--chunk-time",
-            "10",
-            "--workers",
-            "1",
-        ],
-        "cli_stop",
-    )
-    .stderr(Stdio::piped())
-    .stdout(Stdio::piped())
-    .spawn()
-    .expect("it starts");
+    let child = slow_run("cli_stop")
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     let mut conn = db.conn().await;
     // The first chunk has been copied.
     let mut ticker = tokio::time::interval(std::time::Duration::from_millis(5));
@@ -207,33 +206,18 @@ async fn ctrl_c_stops_cleanly() {
 
 #[tokio::test]
 async fn cleanup_removes_what_an_abandoned_run_left_and_nothing_else() {
-    let db = Database::new("cli_cleanup").await;
+    let db = large("cli_cleanup").await;
     db.sql(&[
-        "CREATE TABLE users (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(300))",
-        "INSERT INTO users (name) WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100000) SELECT /*+ SET_VAR(cte_max_recursion_depth = 1000000) */ REPEAT('x', 250) FROM s",
         "CREATE TABLE _other_replank_new (mine INT)",
         "CREATE TABLE _other_replank_state (mine INT)",
     ])
     .await;
     let before = db.fingerprint().await;
-    let mut child = replank(
-        &[
-            "run",
-            "--table",
-            "users",
-            "--alter",
-            "ADD c INT",
-            "--chunk-time",
-            "10",
-            "--workers",
-            "1",
-        ],
-        "cli_cleanup",
-    )
-    .stderr(Stdio::null())
-    .stdout(Stdio::null())
-    .spawn()
-    .expect("it starts");
+    let mut child = slow_run("cli_cleanup")
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
     let mut conn = db.conn().await;
     let mut ticker = tokio::time::interval(std::time::Duration::from_millis(5));
     while tables(&db).await.len() < 5 {

@@ -28,6 +28,7 @@ use mysql_async::prelude::Queryable;
 
 use crate::error::{Error, Result};
 use crate::plan::Names;
+use crate::schema::table::Table;
 use crate::server::{Fault, Server, Session, SessionSettings, fault_of, to_error};
 use crate::work::{Context, Work};
 
@@ -200,17 +201,8 @@ async fn ask(server: &Server, names: &Names, sender: Sender) -> Result<Option<(b
         session.close().await;
         return Ok(None);
     }
-    let count =
-        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
-    let mut exists = [false; 2];
-    for (found, table) in exists.iter_mut().zip([&names.old, &names.shadow]) {
-        let n: Option<u64> = session
-            .exec_first(count, (table.schema.as_str(), table.table.as_str()))
-            .await
-            .map_err(|e| to_error(e, doing))?;
-        *found = n.unwrap_or(0) > 0;
-    }
+    let old = Table::exists(&mut session, &names.old).await?;
+    let shadow = Table::exists(&mut session, &names.shadow).await?;
     session.close().await;
-    let [old, shadow] = exists;
     Ok(Some((old, shadow)))
 }

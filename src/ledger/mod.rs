@@ -289,11 +289,6 @@ impl<K: Ord + Clone> Ledger<K> {
         self.due.len()
     }
 
-    /// Keys remembered in all, the measure of the ledger's memory.
-    pub fn remembered(&self) -> usize {
-        self.due.len() + self.ahead.len()
-    }
-
     /// Whether a change waits for `V` to move.
     pub fn wants_heartbeat(&self) -> bool {
         !self.due.is_empty() && self.visible < self.received

@@ -15,7 +15,7 @@ pub use names::Names;
 use crate::error::Result;
 use crate::schema::alter::AlterStatement;
 use crate::schema::table::{Index, Table};
-use crate::sql::{Ident, list};
+use crate::sql::list;
 
 /// Everything that copy, replay, verification and cut-over need to know about the two tables.
 #[derive(Debug, Clone)]
@@ -96,14 +96,5 @@ impl Plan {
     /// index, REPLACE can remove no other row than the one it replaces.
     pub fn key_is_only_unique(&self) -> bool {
         self.other_uniques.is_empty()
-    }
-
-    /// Secondary indexes of the shadow table that are neither unique nor the key.
-    pub fn plain_indexes(&self) -> impl Iterator<Item = &Ident> {
-        self.shadow
-            .indexes
-            .iter()
-            .filter(|index| !index.unique && index.name != self.key.shadow_index)
-            .map(|index| &index.name)
     }
 }

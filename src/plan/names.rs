@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::error::{Error, Result};
-use crate::sql::{MAX_IDENT_CHARS, TableName};
+use crate::sql::{MAX_IDENT_CHARS, TableName, stable_hash};
 
 /// How many old tables of earlier runs may be kept before a run asks for a clean-up.
 const MAX_KEPT_OLD: u32 = 9;
@@ -73,10 +73,7 @@ fn derived(source: &TableName, suffix: &str) -> String {
     if name.chars().count() <= MAX_IDENT_CHARS {
         return name;
     }
-    let hash = table.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let tail = format!("_{:08x}_{suffix}", hash >> 32);
+    let tail = format!("_{:08x}_{suffix}", stable_hash(table) >> 32);
     let head: String = table.chars().take(MAX_IDENT_CHARS - 1 - tail.chars().count()).collect();
     format!("_{head}{tail}")
 }

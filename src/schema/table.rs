@@ -133,6 +133,22 @@ impl Table {
         self.columns.iter().find(|column| column.name.as_str().to_lowercase() == wanted)
     }
 
+    /// Whether a table or view of that name exists.
+    ///
+    /// # Errors
+    /// Transient when the connection breaks.
+    pub async fn exists(session: &mut Session, name: &TableName) -> Result<bool> {
+        let found: Option<u64> = session
+            .exec_first(
+                "SELECT COUNT(*) FROM information_schema.TABLES \
+                 WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?",
+                (name.schema.as_str(), name.table.as_str()),
+            )
+            .await
+            .map_err(|e| to_error(e, &format!("looking for {name}")))?;
+        Ok(found.unwrap_or(0) > 0)
+    }
+
     /// Reads a table, or `None` if there is no table or view of that name.
     ///
     /// # Errors

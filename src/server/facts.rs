@@ -13,26 +13,18 @@ pub struct ServerFacts {
     pub version: String,
     /// `major * 10000 + minor * 100 + patch`, as in version comments.
     pub version_number: u32,
-    /// Whether this is MariaDB.
-    pub mariadb: bool,
-    /// `@@server_uuid`, which tells one server from another.
-    pub server_uuid: String,
     /// `log_bin`.
     pub log_bin: bool,
     /// `binlog_format` of the server.
     pub binlog_format: String,
     /// `binlog_order_commits`.
     pub binlog_order_commits: bool,
-    /// `gtid_mode`.
-    pub gtid_mode: String,
     /// `read_only` or `super_read_only`.
     pub read_only: bool,
     /// `sql_mode` of new sessions, under which the ALTER is read.
     pub sql_mode: String,
     /// `time_zone` of new sessions, with `SYSTEM` resolved to its offset or name.
     pub time_zone: String,
-    /// `lower_case_table_names`.
-    pub lower_case_table_names: u8,
 }
 
 impl ServerFacts {
@@ -56,11 +48,10 @@ impl ServerFacts {
         }
         let row: Row = session
             .query_first(
-                "SELECT CONCAT(@@GLOBAL.server_uuid, ''), @@GLOBAL.log_bin, \
-                 CONCAT(@@GLOBAL.binlog_format, ''), @@GLOBAL.binlog_order_commits, \
-                 CONCAT(@@GLOBAL.gtid_mode, ''), @@GLOBAL.read_only OR @@GLOBAL.super_read_only, \
-                 CONCAT(@@GLOBAL.sql_mode, ''), CONCAT(@@GLOBAL.time_zone, ''), \
-                 @@GLOBAL.lower_case_table_names",
+                "SELECT @@GLOBAL.log_bin, CONCAT(@@GLOBAL.binlog_format, ''), \
+                 @@GLOBAL.binlog_order_commits, \
+                 @@GLOBAL.read_only OR @@GLOBAL.super_read_only, \
+                 CONCAT(@@GLOBAL.sql_mode, ''), CONCAT(@@GLOBAL.time_zone, '')",
             )
             .await
             .map_err(|e| to_error(e, doing))?
@@ -70,16 +61,12 @@ impl ServerFacts {
             |i: usize| row.get_opt::<i64, _>(i).and_then(|v| v.ok()).unwrap_or_default() != 0;
         Ok(ServerFacts {
             version_number,
-            mariadb,
-            server_uuid: text(0),
-            log_bin: flag(1),
-            binlog_format: text(2),
-            binlog_order_commits: flag(3),
-            gtid_mode: text(4),
-            read_only: flag(5),
-            sql_mode: text(6),
-            time_zone: text(7),
-            lower_case_table_names: row.get_opt(8).and_then(|v| v.ok()).unwrap_or_default(),
+            log_bin: flag(0),
+            binlog_format: text(1),
+            binlog_order_commits: flag(2),
+            read_only: flag(3),
+            sql_mode: text(4),
+            time_zone: text(5),
             version,
         })
     }

@@ -3,14 +3,13 @@
 //! The lock is a `GET_LOCK` of the server, held by a connection of its own for the whole run: it ends
 //! with the process, however the process ends, and needs no cleaning up.
 
-use std::hash::Hasher;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 
 use super::{Server, Session, SessionSettings, to_error};
 use crate::error::{Error, Kind, Result};
-use crate::sql::TableName;
+use crate::sql::{TableName, stable_hash};
 
 /// Held while a run or a clean-up works on a table.
 #[derive(Debug)]
@@ -91,22 +90,8 @@ impl RunLock {
 /// A name of at most 64 characters, the limit of `GET_LOCK`; different tables get different names as
 /// far as 64 bits tell them apart. Lower case, since table names may be case-insensitive.
 fn lock_name(table: &TableName) -> String {
-    // FNV-1a: stable across versions of the standard library, unlike its default hasher.
-    struct Fnv(u64);
-    impl Hasher for Fnv {
-        fn finish(&self) -> u64 {
-            self.0
-        }
-        fn write(&mut self, bytes: &[u8]) {
-            for byte in bytes {
-                self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        }
-    }
-    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
-    hasher.write(table.to_string().to_lowercase().as_bytes());
     let readable: String = table.table.as_str().chars().take(32).collect();
-    format!("replank:{readable}:{:016x}", hasher.finish())
+    format!("replank:{readable}:{:016x}", stable_hash(&table.to_string().to_lowercase()))
 }
 
 #[cfg(test)]
