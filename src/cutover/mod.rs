@@ -26,21 +26,28 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::plan::Names;
 use crate::schema::table::Table;
-use crate::server::{Fault, Server, Session, SessionSettings, fault_of, to_error};
+use crate::server::{
+    ConnectionId, Fault, IDLE_SECONDS, Server, Session, SessionSettings, fault_of, to_error,
+};
 use crate::work::{Context, Work};
 
 /// How long it may take to learn, after a lost connection, whether the rename happened.
 const OUTCOME_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Takes the locks. `false` when they did not come within `wait` seconds: nothing is held then.
+///
+/// Should this side fall silent while the locks are held, the server itself ends the connection
+/// after `wait` seconds more without a statement, and the application goes on.
 pub async fn lock(session: &mut Session, context: &Context, wait: u32) -> Work<bool> {
     let names = &context.plan.names;
+    let silence = wait + 1;
     session
         .query_drop(format!(
-            "SET SESSION lock_wait_timeout = {wait}, innodb_lock_wait_timeout = {wait}, autocommit = 0"
+            "SET SESSION lock_wait_timeout = {wait}, innodb_lock_wait_timeout = {wait}, \
+             autocommit = 0, wait_timeout = {silence}"
         ))
         .await?;
     match session
@@ -57,6 +64,7 @@ pub async fn lock(session: &mut Session, context: &Context, wait: u32) -> Work<b
 pub async fn unlock(session: &mut Session) -> Work<()> {
     session.query_drop("ROLLBACK").await?;
     session.query_drop("UNLOCK TABLES").await?;
+    session.query_drop(format!("SET SESSION wait_timeout = {IDLE_SECONDS}")).await?;
     Ok(())
 }
 
@@ -95,46 +103,49 @@ pub async fn carry_auto_increment(session: &mut Session, context: &Context) -> W
     Ok(())
 }
 
-/// Swaps the tables and gives the locks back.
+/// Swaps the tables and gives the locks back. A rename that is not answered within `answer_within`
+/// counts as one whose connection is lost.
 ///
 /// # Errors
-/// Failed when the server refused the rename; ambiguous when it cannot be known what it did.
-pub async fn swap(session: &mut Session, context: &Context, server: &Server) -> Result<()> {
+/// Transient when it did not happen and may be tried again, failed when the server refused it;
+/// ambiguous when it cannot be known what the server did.
+pub async fn swap(
+    session: &mut Session,
+    context: &Context,
+    server: &Server,
+    answer_within: Duration,
+) -> Result<()> {
     let names = &context.plan.names;
     let rename = format!(
         "RENAME /* {} */ TABLE {} TO {}, {} TO {}",
         context.mark, names.source, names.old, names.shadow, names.source
     );
-    let sender = Sender { connection: session.id(), opened: session.opened() };
+    let sender = ConnectionId::of(session);
     let began = Instant::now();
-    match session.query_drop(rename).await {
-        Ok(()) => {
+    let answer = tokio::time::timeout(answer_within, session.query_drop(rename)).await;
+    let lost = match answer {
+        Ok(Ok(())) => {
             tracing::debug!(took = ?began.elapsed(), "renamed");
             // The swap is done; the locks also end with the connection.
             if let Err(error) = session.query_drop("UNLOCK TABLES").await {
                 tracing::debug!(%error, "unlocking after the rename");
             }
-            Ok(())
+            return Ok(());
         }
-        Err(error) if fault_of(&error) == Fault::Connection => {
-            tracing::warn!(%error, "the connection was lost while RENAME TABLE ran; finding out");
-            if outcome(server, names, sender).await? {
-                Ok(())
-            } else {
-                Err(to_error(error, "RENAME TABLE did not happen"))
-            }
+        Ok(Err(error)) if fault_of(&error) != Fault::Connection => {
+            return Err(to_error(error, &format!("renaming {}", names.source)));
         }
-        Err(error) => Err(to_error(error, &format!("renaming {}", names.source))),
-    }
-}
-
-/// The connection that sent a rename and was lost.
-#[derive(Debug, Clone, Copy)]
-pub struct Sender {
-    /// Its number on the server.
-    pub connection: u32,
-    /// When it was opened: a server that has started since numbers other connections alike.
-    pub opened: Instant,
+        Ok(Err(error)) => to_error(error, "RENAME TABLE did not happen"),
+        Err(_) => Error::new(
+            Kind::Transient,
+            format!(
+                "RENAME TABLE was not answered within {} s, and did not happen",
+                answer_within.as_secs()
+            ),
+        ),
+    };
+    tracing::warn!(error = %lost, "the answer to RENAME TABLE was lost; finding out whether it happened");
+    if outcome(server, names, sender).await? { Ok(()) } else { Err(lost) }
 }
 
 /// Whether the rename sent by a lost connection took effect.
@@ -145,7 +156,7 @@ pub struct Sender {
 ///
 /// # Errors
 /// Ambiguous when the server cannot be asked within a minute, or shows neither state.
-pub async fn outcome(server: &Server, names: &Names, sender: Sender) -> Result<bool> {
+pub async fn outcome(server: &Server, names: &Names, sender: ConnectionId) -> Result<bool> {
     let unknown = |why: String| {
         Error::ambiguous(format!(
             "the connection was lost while {} was being swapped, and {why}",
@@ -177,27 +188,11 @@ pub async fn outcome(server: &Server, names: &Names, sender: Sender) -> Result<b
 }
 
 /// Whether the old and the shadow table exist, or `None` while the lost connection may live.
-async fn ask(server: &Server, names: &Names, sender: Sender) -> Result<Option<(bool, bool)>> {
+async fn ask(server: &Server, names: &Names, sender: ConnectionId) -> Result<Option<(bool, bool)>> {
     let mut session = server.session(&SessionSettings::default()).await?;
     let doing = "asking for the outcome of the rename";
-    let fail = |e| to_error(e, doing);
-    let uptime: Option<(String, u64)> =
-        session.query_first("SHOW GLOBAL STATUS LIKE 'Uptime'").await.map_err(fail)?;
-    let up = Duration::from_secs(uptime.map_or(0, |(_, seconds)| seconds));
-    let restarted = up + Duration::from_secs(2) < sender.opened.elapsed();
-    let alive: Option<u64> = session
-        .exec_first(
-            "SELECT id FROM information_schema.processlist WHERE id = ?",
-            (sender.connection,),
-        )
-        .await
-        .map_err(fail)?;
-    if alive.is_some() && !restarted {
-        // A user may end their own connections without any privilege.
-        let connection = sender.connection;
-        if let Err(error) = session.query_drop(format!("KILL {connection}")).await {
-            tracing::debug!(%error, connection, "ending the lost connection");
-        }
+    let alive = sender.end(&mut session).await.map_err(|e| to_error(e, doing))?;
+    if alive {
         session.close().await;
         return Ok(None);
     }

@@ -343,7 +343,10 @@ impl Conductor {
             },
             _ => false,
         };
-        if waiting || self.ledger.visible() == 0 || self.verifying.wants_heartbeat() {
+        if self.swapping.is_swapping() {
+            // The rename consists of a few syncs to disk, and every commit beside it makes them wait.
+            Need::Idle
+        } else if waiting || self.ledger.visible() == 0 || self.verifying.wants_heartbeat() {
             Need::Urgent
         } else if self.phase == Phase::CutOver {
             Need::Watchful

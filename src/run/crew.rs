@@ -35,6 +35,7 @@ impl Crew {
         server: &Server,
         prepared: &Prepared,
         strength: Strength,
+        lock_wait: Duration,
     ) -> (Crew, Hands, Sender<Message>, Receiver<Message>) {
         let roles = [Role::Scout, Role::Heart, Role::Cutter]
             .into_iter()
@@ -52,6 +53,7 @@ impl Crew {
                 settings: prepared.settings.clone(),
                 context: prepared.context.clone(),
                 reports: reports.clone(),
+                lock_wait,
             };
             tasks.spawn(hand.work(jobs));
         }

@@ -1,7 +1,7 @@
 //! A hand: a task with a connection of its own that does one job at a time, and tries again where an
 //! error says that it may.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use mysql_async::prelude::Queryable;
@@ -12,12 +12,20 @@ use crate::copy::{self, Copied};
 use crate::cutover;
 use crate::error::{Error, Kind, Result};
 use crate::replay::{self, Transaction};
-use crate::server::{Fault, RECONNECT_FOR, Server, Session, SessionSettings, back_off, to_error};
+use crate::server::{
+    ConnectionId, Fault, RECONNECT_FOR, Server, Session, SessionSettings, back_off, to_error,
+};
 use crate::verify;
 use crate::work::{Context, Failure, Work, describe_range, range_predicate, rollback};
 
 /// How often one job may lose its connection: more often, and it is the job that ends it.
 const MAX_LOSSES: u32 = 50;
+
+/// How much longer than its lock wait a statement of the cut-over may take to be answered.
+const LATE: Duration = Duration::from_secs(1);
+
+/// How long the answer to the rename is waited for before it is found out in another way.
+const RENAME_ANSWER: Duration = Duration::from_secs(30);
 
 /// How often a statement that met a deadlock or a lock wait timeout is tried again.
 const MAX_RETRIES: u32 = 20;
@@ -29,6 +37,8 @@ pub(crate) struct Hand {
     pub(crate) settings: SessionSettings,
     pub(crate) context: Context,
     pub(crate) reports: Sender<Message>,
+    /// How long one attempt at the cut-over may keep the application waiting.
+    pub(crate) lock_wait: Duration,
 }
 
 impl Hand {
@@ -56,9 +66,9 @@ impl Hand {
         loop {
             let mut open = match session.take() {
                 Some(open) => open,
-                None => self.reconnect().await?,
+                None => self.connect().await?,
             };
-            let failure = match self.attempt(&mut open, &job).await {
+            let failure = match self.attempt_in_time(&mut open, &job).await {
                 Ok(report) => {
                     *session = Some(open);
                     return Ok(report);
@@ -79,6 +89,9 @@ impl Hand {
                     }
                     tracing::warn!(role = ?self.role, error = %failure.into_error(&self.describe(&job)),
                         "connection lost; connecting again");
+                    if let Err(error) = self.end(ConnectionId::of(&open)).await {
+                        tracing::debug!(%error, "ending the lost connection");
+                    }
                 }
                 (Fault::Retry, failure) => {
                     rollback(&mut open).await;
@@ -109,7 +122,13 @@ impl Hand {
     /// Ends an attempt at the cut-over that met an error: the connection is closed, and its locks with
     /// it, so that the application goes on. Only a swap that failed for good ends the run.
     async fn abandon(&self, session: Session, job: &Job, failure: Failure) -> Result<Report> {
-        session.close().await;
+        let lost = ConnectionId::of(&session);
+        // A connection that has fallen silent does not answer to a goodbye either.
+        if tokio::time::timeout(LATE, session.close()).await.is_err()
+            && let Err(error) = self.end(lost).await
+        {
+            tracing::warn!(%error, "the connection that may hold the locks could not be ended");
+        }
         let error = failure.into_error(&self.describe(job));
         if matches!(job, Job::Swap) && error.kind() != Kind::Transient {
             return Err(error);
@@ -119,6 +138,29 @@ impl Hand {
             _ => None,
         };
         Ok(Report::AttemptFailed { batch, error })
+    }
+
+    /// [`attempt`](Self::attempt), with a limit where the application waits behind the job: a
+    /// connection that has fallen silent is given up then.
+    async fn attempt_in_time(&self, session: &mut Session, job: &Job) -> Work<Report> {
+        // The lock may be waited for once for each table.
+        let limit = match job {
+            Job::Lock { .. } => self.lock_wait * 2 + LATE,
+            Job::Replay { .. } | Job::CompareKeys { .. } | Job::Unlock
+                if self.role == Role::Cutter =>
+            {
+                self.lock_wait + LATE
+            }
+            _ => return self.attempt(session, job).await,
+        };
+        match tokio::time::timeout(limit, self.attempt(session, job)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::new(
+                Kind::Transient,
+                format!("{}: no answer within {} s", self.describe(job), limit.as_secs()),
+            )
+            .into()),
+        }
     }
 
     async fn attempt(&self, session: &mut Session, job: &Job) -> Work<Report> {
@@ -181,15 +223,24 @@ impl Hand {
             }
             Job::Swap => {
                 cutover::carry_auto_increment(session, context).await?;
-                cutover::swap(session, context, &self.server).await?;
+                cutover::swap(session, context, &self.server, RENAME_ANSWER).await?;
                 Report::Swapped
             }
         })
     }
 
-    async fn reconnect(&self) -> Result<Session> {
+    async fn connect(&self) -> Result<Session> {
         let session = self.server.session_within(&self.settings, RECONNECT_FOR).await;
         session.map_err(|error| error.into_kind(Kind::Failed))
+    }
+
+    /// Ends a lost connection at the server, where its transaction may hold rows that the next attempt
+    /// needs.
+    async fn end(&self, lost: ConnectionId) -> Result<()> {
+        let mut session = self.connect().await?;
+        let ended = lost.end(&mut session).await;
+        session.close().await;
+        ended.map(drop).map_err(|error| to_error(error, "ending a lost connection"))
     }
 
     /// Names the row that does not fit (I7).

@@ -31,6 +31,9 @@ use crate::server::{RECONNECT_FOR, RunLock, Server, Session, SessionSettings, to
 use crate::state::{old_mark, quoted_comment};
 use crate::stream::{Stream, StreamConfig, Watch, current_position};
 
+/// How long a connection that has been idle during the run may take to answer.
+const PING: Duration = Duration::from_secs(5);
+
 /// How a run is to be carried out.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -115,7 +118,7 @@ pub async fn run(
 /// The session for the DDL of the end: the one of the beginning, or another if that is lost. A server
 /// that is away is waited for.
 async fn reopen(server: &Server, mut session: Session) -> Result<Session> {
-    if session.ping().await.is_ok() {
+    if let Ok(Ok(())) = tokio::time::timeout(PING, session.ping()).await {
         return Ok(session);
     }
     server.session_within(&SessionSettings::default(), RECONNECT_FOR).await
@@ -153,12 +156,9 @@ async fn execute(
     let parallel_replay = plan.key_is_only_unique();
     let strength =
         Strength { copiers: options.workers, replayers: if parallel_replay { 2 } else { 1 } };
-    let (crew, hands, reports, messages) = Crew::start(server, prepared, strength);
-    let limits = Limits {
-        chunk_time: options.chunk_time,
-        lock_wait: Duration::from_secs(u64::from(request.lock_wait)),
-        parallel_replay,
-    };
+    let lock_wait = Duration::from_secs(u64::from(request.lock_wait));
+    let (crew, hands, reports, messages) = Crew::start(server, prepared, strength, lock_wait);
+    let limits = Limits { chunk_time: options.chunk_time, lock_wait, parallel_replay };
     let conductor = Conductor::new(hands, limits, progress.clone());
     let inputs = Inputs { deliveries, messages, stop: stop.clone() };
     let mut conducting = tokio::task::spawn_blocking(move || conductor.conduct(inputs));

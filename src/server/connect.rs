@@ -22,6 +22,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const COPY_SQL_MODE: &str = "STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,\
      NO_ENGINE_SUBSTITUTION";
 
+/// How long a session may be idle before the server ends it: a day.
+pub const IDLE_SECONDS: u32 = 86_400;
+
 /// Settings that differ from one run to another.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
@@ -191,7 +194,7 @@ impl Server {
                 "SET SESSION sql_mode = '{COPY_SQL_MODE}', time_zone = {zone}, \
                  transaction_isolation = 'READ-COMMITTED', autocommit = 1, \
                  lock_wait_timeout = {wait}, innodb_lock_wait_timeout = {wait}, \
-                 wait_timeout = 86400, max_execution_time = 0, sql_safe_updates = 0, \
+                 wait_timeout = {IDLE_SECONDS}, max_execution_time = 0, sql_safe_updates = 0, \
                  sql_select_limit = DEFAULT, sql_big_selects = 1, unique_checks = 1, \
                  show_gipk_in_create_table_and_information_schema = 1, \
                  information_schema_stats_expiry = 0, range_optimizer_max_mem_size = 0, \

@@ -34,9 +34,9 @@ pub fn fault_of(error: &DriverError) -> Fault {
             1205 | 1213 | 1317 | 3024 | 3572 => Fault::Retry,
             1062 | 1586 => Fault::Duplicate,
             // NULL into NOT NULL, out of range, too long, incorrect value, truncation, JSON,
-            // geometry, CHECK, no partition for the row, no default.
+            // geometry, CHECK, no partition for the row, no default, not a vector.
             1048 | 1263 | 1264 | 1265 | 1292 | 1364 | 1366 | 1367 | 1406 | 1416 | 1526 | 1690
-            | 3140 | 3141 | 3156 | 3643 | 3819 | 3903 | 3904 | 3907 => Fault::Data,
+            | 3140 | 3141 | 3156 | 3643 | 3819 | 3903 | 3904 | 3907 | 6136 => Fault::Data,
             _ => Fault::Permanent,
         },
         DriverError::Io(_) => Fault::Connection,

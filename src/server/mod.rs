@@ -4,8 +4,10 @@ mod connect;
 mod facts;
 mod fault;
 mod lock;
+mod lost;
 
-pub use connect::{RECONNECT_FOR, Server, Session, SessionSettings, back_off};
+pub use connect::{IDLE_SECONDS, RECONNECT_FOR, Server, Session, SessionSettings, back_off};
 pub use facts::ServerFacts;
 pub use fault::{Fault, duplicate_of, fault_of, to_error};
 pub use lock::RunLock;
+pub use lost::ConnectionId;

@@ -3,6 +3,7 @@
 // Every test binary compiles this module for itself and uses another part of it.
 #![allow(dead_code)]
 
+pub(crate) mod proxy;
 pub(crate) mod scenario;
 
 use std::sync::OnceLock;

@@ -14,13 +14,13 @@ use mysql_async::prelude::Queryable;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use replank::error::Error;
-use replank::run::Outcome;
+use replank::run::{Options, Outcome};
 
 use super::{Database, options};
 
 /// A migration to be tried. In the texts `{t}` stands for the table; in writes also `{new}` for an id
 /// that no other write uses, `{id}` for an id that may exist, `{n}` for a small random number.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) table: &'static str,
@@ -135,11 +135,17 @@ impl Scenario {
 
     /// Runs the migration under the writers, and the same ALTER on the twin.
     pub(crate) async fn run(&self, db: &Database) -> Result<Outcome, Error> {
+        self.run_with(db, options().workers).await
+    }
+
+    /// [`run`](Self::run) with another number of workers.
+    pub(crate) async fn run_with(&self, db: &Database, workers: usize) -> Result<Outcome, Error> {
         self.prepare(db).await;
         let writers = Writers::start(self, db).await;
-        let outcome = db.alter_with(self.table, &self.alter, &options()).await;
+        let options = Options { workers, ..options() };
+        let outcome = db.alter_with(self.table, &self.alter, &options).await;
         // What is written to the new table counts as well.
-        if outcome.is_ok() {
+        if outcome.is_ok() && self.writers > 0 {
             writers.wait_for(50).await;
         }
         writers.stop(self).await;
@@ -182,7 +188,9 @@ pub(crate) async fn compare(conn: &mut Conn, name: &str, table: &str, twin: &str
             .expect("show create")
             .expect("a row");
         let text: String = row.get(1).expect("text");
-        let text = text.replacen(&quoted(table), "T", 1);
+        // The server names CHECK constraints after the table.
+        let text =
+            text.replacen(&quoted(table), "T", 1).replace(&format!("`{table}_chk_"), "`T_chk_");
         match text.split_once(" AUTO_INCREMENT=") {
             Some((head, tail)) if !counters => {
                 format!("{head}{}", tail.trim_start_matches(|c: char| c.is_ascii_digit()))
@@ -198,16 +206,33 @@ pub(crate) async fn compare(conn: &mut Conn, name: &str, table: &str, twin: &str
         .expect("checksum");
     assert!(rows[0].1.is_some(), "{name}: no checksum");
     if rows[0].1 != rows[1].1 {
+        // By name, since `*` leaves out invisible columns.
+        let columns: Vec<String> = conn
+            .exec(
+                "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() \
+                 AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
+                (table,),
+            )
+            .await
+            .expect("columns");
+        let columns = columns.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+        let side = |table: &str| format!("SELECT {columns} FROM {}", quoted(table));
+        let only = |whose: &str, a: &str, b: &str| {
+            format!("(SELECT '{whose}', d.* FROM ({} EXCEPT ALL {}) d LIMIT 5)", side(a), side(b))
+        };
         let differing: Vec<mysql_async::Row> = conn
             .query(format!(
-                "(SELECT 'only migrated', a.* FROM {a} a EXCEPT ALL SELECT 'only migrated', b.* FROM {b} b LIMIT 5) \
-                 UNION ALL (SELECT 'only twin', b.* FROM {b} b EXCEPT ALL SELECT 'only twin', a.* FROM {a} a LIMIT 5)",
-                a = quoted(table),
-                b = quoted(twin)
+                "{} UNION ALL {}",
+                only("only migrated", table, twin),
+                only("only twin", twin, table)
             ))
             .await
             .unwrap_or_default();
-        panic!("{name}: the rows differ: {rows:?}\n{differing:#?}");
+        let shown: Vec<String> = differing
+            .into_iter()
+            .map(|row| row.unwrap().iter().map(|v| v.as_sql(true)).collect::<Vec<_>>().join("|"))
+            .collect();
+        panic!("{name}: the rows differ: {rows:?}\n{}", shown.join("\n"));
     }
 }
 

@@ -1,0 +1,54 @@
+//! Connections that were lost on this side and may live on at the server, with their transaction and
+//! their locks, until the server notices.
+
+use std::time::{Duration, Instant};
+
+use mysql_async::prelude::Queryable;
+
+use super::Session;
+
+/// A connection as the server knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionId {
+    /// Its number.
+    number: u32,
+    /// When it was opened: a server that has started since gives the number to another connection.
+    opened: Instant,
+}
+
+impl ConnectionId {
+    /// The connection of a session.
+    pub fn of(session: &Session) -> Self {
+        ConnectionId { number: session.id(), opened: session.opened() }
+    }
+
+    /// Ends the connection if it is still there, and says whether it was. Then it may take a moment
+    /// until it is gone.
+    ///
+    /// # Errors
+    /// As the server's; not when the connection has gone meanwhile.
+    pub async fn end(self, session: &mut Session) -> mysql_async::Result<bool> {
+        let uptime: Option<(String, u64)> =
+            session.query_first("SHOW GLOBAL STATUS LIKE 'Uptime'").await?;
+        let up = Duration::from_secs(uptime.map_or(0, |(_, seconds)| seconds));
+        if up + Duration::from_secs(2) < self.opened.elapsed() {
+            return Ok(false);
+        }
+        let alive: Option<u64> = session
+            .exec_first(
+                "SELECT id FROM information_schema.processlist WHERE id = ?",
+                (self.number,),
+            )
+            .await?;
+        if alive.is_none() {
+            return Ok(false);
+        }
+        // Users may end their own connections without any privilege.
+        match session.query_drop(format!("KILL {}", self.number)).await {
+            Err(mysql_async::Error::Server(error)) if error.code == NO_SUCH_THREAD => Ok(false),
+            outcome => outcome.map(|()| true),
+        }
+    }
+}
+
+const NO_SUCH_THREAD: u16 = 1094;

@@ -1,0 +1,228 @@
+//! A network that breaks at the worst moment: between a statement and its answer, in the middle of a
+//! packet, or for everybody at once.
+//!
+//! replank speaks to the server through a proxy of the test's own; the application does not. Every run
+//! ends in one of two ways: the table equals its twin, or it is untouched and nothing is left behind.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::Database;
+use common::proxy::{Loss, Proxy};
+use common::scenario::{Scenario, Writers};
+use mysql_async::prelude::Queryable;
+use replank::error::{Error, Kind};
+use replank::progress::{Phase, Progress};
+use replank::run::Outcome;
+use replank::throwaway::ThrowawayServer;
+
+/// One run that goes through a proxy.
+struct Voyage {
+    server: ThrowawayServer,
+    db: Database,
+    scenario: Scenario,
+    proxy: Proxy,
+}
+
+impl Voyage {
+    async fn new(name: &'static str) -> Voyage {
+        let scenario = Scenario::new(
+            name,
+            "a INT NOT NULL, b VARCHAR(200) NOT NULL",
+            "ADD COLUMN c INT NOT NULL DEFAULT 1, ADD INDEX ab (a, b)",
+        )
+        .seed("a, b", "n, REPEAT('x', 150)")
+        .writes("a, b", "{n}, 'new'", &["b = 'changed {n}'", "a = {n}", "id = {new}"]);
+        Voyage::of(scenario).await
+    }
+
+    async fn of(scenario: Scenario) -> Voyage {
+        let server = ThrowawayServer::builder()
+            .option("--innodb-buffer-pool-size=128M")
+            .start()
+            .await
+            .expect("a server");
+        let db = Database::on(server.root_opts(), scenario.name).await;
+        scenario.prepare(&db).await;
+        let proxy = Proxy::to(server.port()).await;
+        Voyage { server, db, scenario, proxy }
+    }
+
+    /// Runs replank through the proxy under writers; `meddle` happens beside it.
+    async fn sail(&self, meddle: impl AsyncFnOnce(&Progress)) -> (Result<Outcome, Error>, i64) {
+        let through = Database {
+            name: self.db.name.clone(),
+            opts: self.proxy.through(self.server.root_opts()),
+        };
+        let writers = Writers::start(&self.scenario, &self.db).await;
+        let progress = Progress::new();
+        let (_keep, stop) = crossbeam_channel::bounded(1);
+        let (target, request) = (through.server(), through.request("t", &self.scenario.alter));
+        let mut options = common::options();
+        options.chunk_time = Duration::from_millis(20);
+        let run = async {
+            let outcome = replank::run::run(&target, &request, &options, &progress, &stop).await;
+            progress.update(|snapshot| snapshot.phase = Phase::Done);
+            outcome
+        };
+        let both = async { tokio::join!(run, meddle(&progress)) };
+        let (outcome, ()) =
+            tokio::time::timeout(Duration::from_secs(200), both).await.expect("it hangs");
+        let written = writers.stop(&self.scenario).await;
+        (outcome, written)
+    }
+
+    /// Either done and equal to the twin, or ended with everything as it was.
+    async fn is_right(&self, outcome: &Result<Outcome, Error>) {
+        let Err(error) = outcome else { return self.scenario.assert_equal(&self.db).await };
+        assert_eq!(error.kind(), Kind::Failed, "{error}");
+        let tables: Vec<String> =
+            self.db.fingerprint().await.into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(tables, ["numbers", "t", "twin"], "left behind after: {error}");
+        let mut conn = self.db.conn().await;
+        common::scenario::compare(&mut conn, self.scenario.name, "t", "twin", false).await;
+    }
+
+    /// Nothing happens beside the run, which has to come to a good end.
+    async fn arrives(&self) -> Outcome {
+        let (outcome, _) = self.sail(async |_: &Progress| {}).await;
+        let outcome = outcome.unwrap_or_else(|error| panic!("{}: {error}", self.scenario.name));
+        self.scenario.assert_equal(&self.db).await;
+        outcome
+    }
+}
+
+async fn until(progress: &Progress, phase: Phase) {
+    let mut ticker = tokio::time::interval(Duration::from_millis(1));
+    while progress.snapshot().phase < phase {
+        ticker.tick().await;
+    }
+}
+
+#[tokio::test]
+async fn answers_to_commits_are_lost() {
+    let voyage = Voyage::new("lost_commit").await;
+    voyage.proxy.lose(Loss::Answer, "COMMIT", 4, 40);
+    let outcome = voyage.arrives().await;
+    assert!(voyage.proxy.losses() >= 10, "only {} were lost", voyage.proxy.losses());
+    assert_eq!(outcome.tally.rows_repaired, 0);
+}
+
+#[tokio::test]
+async fn statements_are_lost_before_and_after_they_were_carried_out() {
+    for (name, loss, words) in [
+        ("lost_insert", Loss::Answer, "INSERT INTO"),
+        ("no_insert", Loss::Request, "INSERT INTO"),
+        ("lost_replay", Loss::Answer, "REPLACE INTO"),
+        ("no_delete", Loss::Request, "DELETE FROM"),
+        ("lost_delete", Loss::Answer, "DELETE FROM"),
+        ("lost_heartbeat", Loss::Answer, "UPDATE `"),
+        ("lost_digest", Loss::Answer, "SHA2("),
+    ] {
+        let voyage = Voyage::new(name).await;
+        voyage.proxy.lose(loss, words, 5, 10);
+        voyage.arrives().await;
+        assert!(voyage.proxy.losses() > 0, "{name}: nothing was lost");
+    }
+}
+
+#[tokio::test]
+async fn the_answer_to_the_rename_is_lost() {
+    let voyage = Voyage::new("lost_rename").await;
+    voyage.proxy.lose(Loss::Answer, "RENAME /*", 1, 1);
+    let outcome = voyage.arrives().await;
+    assert_eq!((voyage.proxy.losses(), outcome.tally.attempts), (1, 1));
+}
+
+#[tokio::test]
+async fn the_rename_itself_is_lost_and_the_cut_over_is_tried_again() {
+    let voyage = Voyage::new("no_rename").await;
+    voyage.proxy.lose(Loss::Request, "RENAME /*", 1, 2);
+    let outcome = voyage.arrives().await;
+    assert_eq!((voyage.proxy.losses(), outcome.tally.attempts), (2, 3));
+}
+
+#[tokio::test]
+async fn connections_are_lost_around_the_lock() {
+    for (name, loss, words) in [
+        ("no_lock", Loss::Request, "LOCK TABLES `"),
+        ("lost_lock", Loss::Answer, "LOCK TABLES `"),
+        ("lost_unlock", Loss::Answer, "UNLOCK TABLES"),
+        ("no_unlock", Loss::Request, "UNLOCK TABLES"),
+    ] {
+        let voyage = Voyage::new(name).await;
+        voyage.proxy.lose(loss, words, 1, 1);
+        voyage.arrives().await;
+        assert_eq!(voyage.proxy.losses(), 1, "{name}");
+    }
+}
+
+/// The connection that holds the locks falls silent: nobody closes it, nobody answers.
+#[tokio::test]
+async fn a_silent_network_does_not_keep_the_application_waiting() {
+    for (name, words) in [("silent_lock", "LOCK TABLES `"), ("silent_rename", "RENAME /*")] {
+        let voyage = Voyage::new(name).await;
+        voyage.proxy.lose(Loss::Silence, words, 1, 1);
+        let db = &voyage.db;
+        let (outcome, longest) = {
+            let mut longest = Duration::ZERO;
+            let (outcome, _) = voyage
+                .sail(async |progress: &Progress| {
+                    let mut conn = db.conn().await;
+                    while progress.snapshot().phase < Phase::Done {
+                        let began = Instant::now();
+                        conn.query_drop("UPDATE t SET a = a WHERE id = -1").await.expect("a write");
+                        longest = longest.max(began.elapsed());
+                        tokio::time::sleep(Duration::from_millis(2)).await;
+                    }
+                })
+                .await;
+            (outcome, longest)
+        };
+        outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+        voyage.scenario.assert_equal(db).await;
+        assert_eq!(voyage.proxy.losses(), 1, "{name}");
+        // One second for the lock, one for the server's own patience, and slack.
+        assert!(longest < Duration::from_millis(4_000), "{name}: a write waited {longest:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_connection_breaks_after_some_bytes() {
+    for seed in 1..=3 {
+        let voyage = Voyage::new("bytes").await;
+        let most = [9_000, 60_000, 1_000_000][seed as usize - 1];
+        voyage.proxy.break_after(2_500, most, seed);
+        let (outcome, _) = voyage.sail(async |_: &Progress| {}).await;
+        if let Err(error) = &outcome {
+            println!("{most} bytes: {error}");
+        }
+        println!("{most} bytes: {} cuts", voyage.proxy.cuts());
+        assert!(voyage.proxy.cuts() > 0);
+        voyage.proxy.mend();
+        voyage.is_right(&outcome).await;
+    }
+}
+
+#[tokio::test]
+async fn the_server_cannot_be_reached_for_some_seconds_in_each_phase() {
+    for (name, phase) in
+        [("away_copy", Phase::Copy), ("away_verify", Phase::Verify), ("away_swap", Phase::CutOver)]
+    {
+        let voyage = Voyage::new(name).await;
+        let (proxy, db) = (&voyage.proxy, &voyage.db);
+        let (outcome, _) = voyage
+            .sail(async |progress: &Progress| {
+                until(progress, phase).await;
+                proxy.reachable(false);
+                // Long enough for the application to write something that has to be caught up with.
+                db.sql(&["DO SLEEP(2)"]).await;
+                proxy.reachable(true);
+            })
+            .await;
+        let outcome = outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(outcome.tally.keys_replayed > 0);
+        voyage.scenario.assert_equal(db).await;
+    }
+}
