@@ -5,13 +5,14 @@
 //! before, B. A duplicate is real only when one read view of the source shows both rows with the value.
 
 use mysql_async::prelude::Queryable;
+use mysql_async::{Row, Value};
 
 use crate::error::Error;
 use crate::key::Key;
 use crate::schema::table::Index;
 use crate::scratch;
 use crate::server::Session;
-use crate::sql::list;
+use crate::sql::{self, list};
 use crate::work::{Context, Work, fetch_keys};
 
 /// The most conflicting rows that are looked up at once; the rest comes with the next attempt.
@@ -100,33 +101,43 @@ async fn refuse_real_duplicate(
     context: &Context,
     index: &Index,
 ) -> Work<()> {
-    let plan = &context.plan;
+    let key = &context.plan.key.shadow;
     let values = values(index, "rows_read");
-    let names = || plan.key.shadow.parts.iter().map(|part| format!("rows_read.{}", part.name));
+    let named: Vec<String> =
+        values.iter().enumerate().map(|(i, v)| format!("{v} AS replank_value_{i}")).collect();
+    let names = list((0..values.len()).map(|i| format!("replank_value_{i}")));
+    let not_null: Vec<String> = values.iter().map(|v| format!("{v} IS NOT NULL")).collect();
+    // Rows with equal values stand together, so the first two hold the same one.
     let query = format!(
-        "SELECT GROUP_CONCAT(CONCAT_WS(', ', {key}) ORDER BY {order} SEPARATOR ' and '), \
-         MIN(CONCAT_WS('-', {value})) FROM {scratch} rows_read WHERE {not_null} \
-         GROUP BY {group} HAVING COUNT(*) > 1 LIMIT 1",
-        key = list(names()),
-        order = list(names()),
-        value = list(&values),
+        "SELECT {export}, CONCAT_WS('-', {names}) FROM (SELECT {columns}, {named}, \
+         COUNT(*) OVER (PARTITION BY {values}) AS replank_count FROM {scratch} rows_read \
+         WHERE {not_null}) twins WHERE replank_count > 1 ORDER BY {names} LIMIT 2",
+        export = key.export_list(),
+        columns = list(key.parts.iter().map(|part| &part.name)),
+        named = list(&named),
+        values = list(&values),
         scratch = scratch::name(context),
-        not_null = values
-            .iter()
-            .map(|value| format!("{value} IS NOT NULL"))
-            .collect::<Vec<_>>()
-            .join(" AND "),
-        group = list(&values),
+        not_null = not_null.join(" AND "),
     );
-    let pair: Option<(Vec<u8>, Vec<u8>)> = session.query_first(query).await?;
-    let Some((rows, value)) = pair else { return Ok(()) };
+    let rows: Vec<Row> = session.query(query).await?;
+    let mut holders = Vec::new();
+    let mut value = String::new();
+    for row in rows {
+        let mut row = row.unwrap();
+        if let Some(Value::Bytes(bytes)) = row.pop() {
+            let text = String::from_utf8(bytes);
+            value = text.map_or_else(|e| sql::hex(e.as_bytes()), |text| format!("'{text}'"));
+        }
+        holders.push(context.plan.key.source.describe(&key.from_row(&row)?));
+    }
+    if holders.is_empty() {
+        return Ok(());
+    }
     Err(Error::failed(format!(
-        "{} holds the value '{}' twice, which the new unique index {} forbids: rows {} ({})",
-        plan.names.source,
-        String::from_utf8_lossy(&value),
+        "{} holds the value {value} twice, which the new unique index {} forbids: rows {}",
+        context.plan.names.source,
         index.name,
-        String::from_utf8_lossy(&rows),
-        list(plan.key.source.parts.iter().map(|part| &part.name)),
+        holders.join(" and "),
     ))
     .remedy("Change or delete one of the rows, and start again.")
     .into())

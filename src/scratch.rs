@@ -8,8 +8,9 @@
 use mysql_async::prelude::Queryable;
 
 use crate::error::Error;
+use crate::plan::Plan;
 use crate::server::Session;
-use crate::sql::{Ident, TableName, list};
+use crate::sql::{TableName, list};
 use crate::work::{Context, Work};
 
 /// Its name, in the source's schema. A temporary table hides a permanent one of that name from its own
@@ -22,7 +23,7 @@ pub fn name(context: &Context) -> TableName {
 }
 
 /// Creates the session's scratch table afresh and fills it with the rows of the source for which
-/// `predicate` holds, as the shadow table would hold them. Secondary indexes are left off.
+/// `predicate` holds, as the shadow table would hold them.
 pub async fn fill(session: &mut Session, context: &Context, predicate: &str) -> Work<()> {
     let plan = &context.plan;
     let scratch = name(context);
@@ -31,22 +32,25 @@ pub async fn fill(session: &mut Session, context: &Context, predicate: &str) -> 
         session.query_first(format!("SHOW CREATE TABLE {}", plan.names.shadow)).await?;
     let (_, create) = create
         .ok_or_else(|| Error::failed(format!("{} has no CREATE statement", plan.names.shadow)))?;
-    session.query_drop(temporary(&create, &plan.names.shadow.table, &scratch)?).await?;
-    let others: Vec<&Ident> = plan
-        .shadow
-        .indexes
-        .iter()
-        .map(|index| &index.name)
-        .filter(|name| **name != plan.key.shadow_index)
-        .collect();
-    if !others.is_empty() {
-        let drops = list(others.iter().map(|name| format!("DROP INDEX {name}")));
-        session.query_drop(format!("ALTER TABLE {scratch} {drops}")).await?;
-    }
+    session.query_drop(temporary(&create, &keys(plan), &scratch)).await?;
     session
         .query_drop(format!("{}{predicate}", plan.insert_select("INSERT", &scratch.to_string())))
         .await?;
     Ok(())
+}
+
+/// The keys of the scratch table: that of the run, and what an AUTO_INCREMENT column needs.
+fn keys(plan: &Plan) -> Vec<String> {
+    let parts = &plan.key.shadow.parts;
+    let unique = list(parts.iter().map(|part| &part.name));
+    let mut keys = vec![format!("UNIQUE KEY ({unique})")];
+    let counter = plan.shadow.columns.iter().find(|c| c.extra.contains("auto_increment"));
+    keys.extend(
+        counter
+            .filter(|counter| parts[0].name != counter.name)
+            .map(|counter| format!("KEY ({})", counter.name)),
+    );
+    keys
 }
 
 /// Drops the session's scratch table.
@@ -55,16 +59,26 @@ pub async fn discard(session: &mut Session, context: &Context) -> Work<()> {
     Ok(())
 }
 
-/// Turns the answer of SHOW CREATE TABLE into the statement for the scratch table. Partitions are cut
-/// off, as a temporary table cannot have them: they are always last, in a version comment of a line
-/// of their own.
-fn temporary(create: &str, table: &Ident, scratch: &TableName) -> Result<String, Error> {
-    let head = format!("CREATE TABLE {table} ");
-    let body = create.strip_prefix(&head).ok_or_else(|| {
-        Error::failed(format!("unexpected answer of SHOW CREATE TABLE for {table}"))
-    })?;
-    let end = body.rfind("\n/*!50100 PARTITION").or_else(|| body.rfind("\n/*!50500 PARTITION"));
-    Ok(format!("CREATE TEMPORARY TABLE {scratch} {}", &body[..end.unwrap_or(body.len())]))
+/// Turns the answer of SHOW CREATE TABLE into the statement for the scratch table: its columns and its
+/// default character set. Everything else is left out, since a temporary table can have no partitions,
+/// no compression, no FULLTEXT index and no tablespace of its own, and its rows passed the constraints.
+///
+/// The server prints each column on a line that begins with its quoted name, and the options on the
+/// line that begins with the closing parenthesis; line breaks within comments are escaped.
+fn temporary(create: &str, keys: &[String], scratch: &TableName) -> String {
+    let columns = create
+        .lines()
+        .filter(|line| line.starts_with("  `"))
+        .map(|line| line.trim().trim_end_matches(',').to_owned());
+    let definitions = columns.chain(keys.iter().cloned()).collect::<Vec<_>>().join(", ");
+    let options = create.lines().find(|line| line.starts_with(')')).unwrap_or_default();
+    let words = |option: &str| {
+        let value = options.split_once(option)?.1.split(' ').next()?;
+        Some(format!("{option}{value}"))
+    };
+    let charset: Vec<String> =
+        [" DEFAULT CHARSET=", " COLLATE="].into_iter().filter_map(words).collect();
+    format!("CREATE TEMPORARY TABLE {scratch} ({definitions}) ENGINE=InnoDB{}", charset.concat())
 }
 
 #[cfg(test)]
@@ -72,13 +86,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn partitions_are_cut_off_and_the_rest_is_kept() {
-        let create = "CREATE TABLE `a` (\n  `id` int NOT NULL\n) ENGINE=InnoDB COMMENT='x'\n\
+    fn columns_and_character_set_are_kept_and_the_rest_is_not() {
+        let create = "CREATE TABLE `a` (\n  `id` int NOT NULL,\n  `k,` text COMMENT 'x\\n) y',\n  \
+                      PRIMARY KEY (`id`),\n  FULLTEXT KEY `k` (`k,`),\n  CONSTRAINT `c` CHECK (1)\n\
+                      ) ENGINE=InnoDB AUTO_INCREMENT=7 DEFAULT CHARSET=latin1 COLLATE=latin1_bin \
+                      ROW_FORMAT=COMPRESSED COMMENT='x'\n\
                       /*!50100 PARTITION BY HASH (`id`)\nPARTITIONS 4 */";
         let scratch = TableName::new("d", "s");
         assert_eq!(
-            temporary(create, &Ident::new("a"), &scratch).unwrap(),
-            "CREATE TEMPORARY TABLE `d`.`s` (\n  `id` int NOT NULL\n) ENGINE=InnoDB COMMENT='x'"
+            temporary(create, &["UNIQUE KEY (`id`)".to_owned()], &scratch),
+            "CREATE TEMPORARY TABLE `d`.`s` (`id` int NOT NULL, `k,` text COMMENT 'x\\n) y', \
+             UNIQUE KEY (`id`)) ENGINE=InnoDB DEFAULT CHARSET=latin1 COLLATE=latin1_bin"
         );
     }
 }

@@ -8,7 +8,7 @@ use super::output::OutputArgs;
 use super::target::AlterArgs;
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::run::{check, create, open, remove};
+use crate::run::{Broom, check, create, open};
 use crate::server::RunLock;
 
 #[derive(Debug, Args)]
@@ -26,9 +26,10 @@ pub(super) async fn plan(args: PlanArgs) -> Result<()> {
     let names = checked.names.clone();
     let clauses = checked.alter.clauses.clone();
     let lock = RunLock::acquire(&server, &checked.source.name).await?;
-    let prepared = create(&mut session, checked, &request, &lock).await?;
-    remove(&mut session, &names).await?;
-    session.close().await;
+    let (session, prepared) = create(&server, session, checked, &request, &lock).await?;
+    let mut broom = Broom::new(&server, session).await;
+    broom.drop(&[names.shadow, names.state]).await?;
+    broom.put_away().await;
     lock.release().await;
     let plan = &prepared.context.plan;
     args.output.print(

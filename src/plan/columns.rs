@@ -183,17 +183,10 @@ impl ColumnMap {
             warnings.push(format!(
                 "column {} changes from {} to {}; a value that does not fit stops the run",
                 column.target.name,
-                described(&column.source),
-                described(&column.target)
+                column.source.full_type(),
+                column.target.full_type()
             ));
         }
         warnings
-    }
-}
-
-fn described(column: &Column) -> String {
-    match &column.collation {
-        Some(collation) => format!("{} {collation}", column.column_type),
-        None => column.column_type.clone(),
     }
 }

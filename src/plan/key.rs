@@ -90,7 +90,8 @@ fn candidate(
         if !keeps_identity(column, target) {
             return Err(format!(
                 "changes {name} from {} to {}",
-                column.column_type, target.column_type
+                column.full_type(),
+                target.full_type()
             ));
         }
         let ty = part_type(column)?;

@@ -76,7 +76,10 @@ impl Hand {
                 Err(failure) => failure,
             };
             let fault = failure.fault();
-            if self.role == Role::Cutter {
+            // A connection that broke while it was idle shows only now; nothing was held by it.
+            let idle_until_now = fault == Fault::Connection
+                && matches!(job, Job::Lock { .. } | Job::CarryAutoIncrement);
+            if self.role == Role::Cutter && !idle_until_now {
                 return self.abandon(open, &job, failure).await;
             }
             match (fault, failure) {

@@ -1,5 +1,6 @@
 //! A run from beginning to end: check, create, copy and replay, verify, cut over, tidy up.
 
+mod broom;
 mod conductor;
 mod copying;
 mod crew;
@@ -14,10 +15,9 @@ mod verifying;
 
 use std::time::{Duration, Instant};
 
+pub use broom::Broom;
 use crossbeam_channel::Receiver;
-use mysql_async::prelude::Queryable;
-
-pub use prepare::{Checked, Prepared, Request, check, create, open, remove};
+pub use prepare::{Checked, Prepared, Request, check, create, open};
 pub use tally::Tally;
 
 use conductor::{Conductor, Inputs, Limits};
@@ -27,12 +27,9 @@ use job::{Message, Report, Role};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Names;
 use crate::progress::{Phase, Progress};
-use crate::server::{RECONNECT_FOR, RunLock, Server, Session, SessionSettings, to_error};
+use crate::server::{RunLock, Server, Session};
 use crate::state::{old_mark, quoted_comment};
 use crate::stream::{Stream, StreamConfig, Watch, current_position};
-
-/// How long a connection that has been idle during the run may take to answer.
-const PING: Duration = Duration::from_secs(5);
 
 /// How a run is to be carried out.
 #[derive(Debug, Clone)]
@@ -79,49 +76,30 @@ pub async fn run(
     progress.update(|snapshot| snapshot.rows_estimated = checked.source.rows);
     let mut lock = RunLock::acquire(server, &checked.source.name).await?;
     let names = checked.names.clone();
-    let prepared = create(&mut session, checked, request, &lock).await?;
+    let (mut session, prepared) = create(server, session, checked, request, &lock).await?;
     let warnings = prepared.context.plan.warnings.clone();
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
     let outcome =
         execute(server, &mut session, &prepared, options, request, progress, stop, &mut lock).await;
-    let reopened = reopen(server, session).await;
-    let result = match (outcome, reopened) {
-        (Ok(tally), reopened) => {
-            let old_kept = match reopened {
-                Ok(mut session) => tidy_up(&mut session, &prepared, options).await,
-                Err(error) => {
-                    tracing::error!(%error, "the new table is in place; `replank cleanup` removes what is left");
-                    true
-                }
-            };
+    let mut broom = Broom::new(server, session).await;
+    let result = match outcome {
+        Ok(tally) => {
+            let old_kept = tidy_up(&mut broom, &prepared, options).await;
             Ok(Outcome { tally, names, took: began.elapsed(), old_kept, warnings })
         }
-        (Err(error), _) if error.kind() == Kind::Ambiguous => Err(error),
-        (Err(error), Ok(mut session)) => {
-            if let Err(left) = remove(&mut session, &names).await {
+        Err(error) if error.kind() == Kind::Ambiguous => Err(error),
+        Err(error) => {
+            if let Err(left) = broom.drop(&[names.shadow, names.state]).await {
                 tracing::error!(error = %left, "helper tables are left; `replank cleanup` removes them");
             }
-            session.close().await;
-            Err(error)
-        }
-        (Err(error), Err(left)) => {
-            tracing::error!(error = %left, "helper tables are left; `replank cleanup` removes them");
             Err(error)
         }
     };
+    broom.put_away().await;
     lock.release().await;
     result
-}
-
-/// The session for the DDL of the end: the one of the beginning, or another if that is lost. A server
-/// that is away is waited for.
-async fn reopen(server: &Server, mut session: Session) -> Result<Session> {
-    if let Ok(Ok(())) = tokio::time::timeout(PING, session.ping()).await {
-        return Ok(session);
-    }
-    server.session_within(&SessionSettings::default(), RECONNECT_FOR).await
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything that a run was given, used once")]
@@ -184,7 +162,7 @@ async fn execute(
 
 /// After the swap: what is left of the run goes, the old table is marked or dropped. A failure here
 /// changes nothing about the success of the run. Returns whether the old table is still there.
-async fn tidy_up(session: &mut Session, prepared: &Prepared, options: &Options) -> bool {
+async fn tidy_up(broom: &mut Broom<'_>, prepared: &Prepared, options: &Options) -> bool {
     let names = &prepared.context.plan.names;
     let old = if options.keep_old {
         let comment = format!(
@@ -194,18 +172,15 @@ async fn tidy_up(session: &mut Session, prepared: &Prepared, options: &Options) 
             jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ"),
             prepared.context.plan.source.comment
         );
-        format!("ALTER TABLE {} COMMENT = {}", names.old, quoted_comment(&comment))
+        let sql = format!("ALTER TABLE {} COMMENT = {}", names.old, quoted_comment(&comment));
+        broom.sweep(&sql, &format!("marking {}", names.old)).await
     } else {
-        format!("DROP TABLE {}", names.old)
+        broom.drop(std::slice::from_ref(&names.old)).await
     };
-    let old = session
-        .query_drop(old)
-        .await
-        .map_err(|e| to_error(e, &format!("after the swap: {}", names.old)));
     if let Err(error) = &old {
         tracing::error!(%error, "the new table is in place, but the old one could not be marked or dropped");
     }
-    if let Err(error) = prepared.context.state.drop(session).await {
+    if let Err(error) = broom.drop(std::slice::from_ref(&names.state)).await {
         tracing::error!(%error, "the new table is in place, but the state table is left");
     }
     options.keep_old || old.is_err()

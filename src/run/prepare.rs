@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mysql_async::prelude::Queryable;
 use rand::Rng;
 
+use super::broom::Broom;
 use crate::error::{Error, Kind, Result};
 use crate::key::PartType;
 use crate::plan::{Names, Plan};
@@ -13,7 +14,9 @@ use crate::preflight;
 use crate::schema::alter::AlterStatement;
 use crate::schema::checks::{check_names, for_shadow, lost_names};
 use crate::schema::table::Table;
-use crate::server::{RunLock, Server, ServerFacts, Session, SessionSettings, to_error};
+use crate::server::{
+    Fault, RunLock, Server, ServerFacts, Session, SessionSettings, fault_of, to_error,
+};
 use crate::sql::{TableName, text};
 use crate::state::{Registry, StateTable, run_mark};
 use crate::work::Context;
@@ -122,44 +125,64 @@ pub struct Prepared {
 /// # Errors
 /// Refused when the server refuses the ALTER; nothing is left behind then.
 pub async fn create(
-    session: &mut Session,
+    server: &Server,
+    mut session: Session,
     checked: Checked,
     request: &Request,
     _lock: &RunLock,
-) -> Result<Prepared> {
-    let run = format!("{:012x}", rand::rng().random_range(0_u64..1 << 48));
-    let state = StateTable::at(checked.names.state.clone());
-    let registry = Registry::new(&checked.names, &run, &checked.alter.clauses);
-    state.create(session, &registry).await?;
-    match build(session, checked, request, &state, &run).await {
-        Ok(prepared) => Ok(prepared),
-        Err((names, error)) => {
-            remove(session, &names).await?;
+) -> Result<(Session, Prepared)> {
+    let mut created = Vec::new();
+    let outcome = build(&mut session, checked, request, &mut created).await;
+    match outcome {
+        Ok(prepared) => Ok((session, prepared)),
+        Err(error) => {
+            let mut broom = Broom::new(server, session).await;
+            created.reverse();
+            if let Err(left) = broom.drop(&created).await {
+                tracing::error!(error = %left, "a table is left; `replank cleanup` removes it");
+            }
+            broom.put_away().await;
             // Whatever failed, everything is as it was.
             Err(if error.kind() == Kind::Failed { error.into_kind(Kind::Refused) } else { error })
         }
     }
 }
 
+/// Notes in `created` each table that exists now because of this run, or may exist because the
+/// answer was lost. A table that was there before is never among them.
 async fn build(
     session: &mut Session,
     checked: Checked,
     request: &Request,
-    state: &StateTable,
-    run: &str,
-) -> std::result::Result<Prepared, (Names, Error)> {
+    created: &mut Vec<TableName>,
+) -> Result<Prepared> {
     let Checked { facts, source, alter, names } = checked;
-    match shadow(session, &facts, source, &alter, &names, request).await {
-        Ok((plan, settings)) => Ok(Prepared {
-            facts,
-            context: Context { plan: Arc::new(plan), state: state.clone(), mark: run_mark(run) },
-            settings,
-        }),
-        Err(error) => Err((names, error)),
-    }
+    let run = format!("{:012x}", rand::rng().random_range(0_u64..1 << 48));
+    let state = StateTable::at(names.state.clone());
+    let registry = Registry::new(&names, &run, &alter.clauses);
+    create_table(session, &names.state, &state.create_sql(&registry), created).await?;
+    state.register(session, &registry).await?;
+    let like = format!("CREATE TABLE {} LIKE {}", names.shadow, names.source);
+    create_table(session, &names.shadow, &like, created).await?;
+    let (plan, settings) = shadow(session, &facts, source, &alter, &names, request).await?;
+    let context = Context { plan: Arc::new(plan), state, mark: run_mark(&run) };
+    Ok(Prepared { facts, context, settings })
 }
 
-/// Makes the shadow table with the user's ALTER, and compares.
+async fn create_table(
+    session: &mut Session,
+    name: &TableName,
+    sql: &str,
+    created: &mut Vec<TableName>,
+) -> Result<()> {
+    let outcome = session.query_drop(sql).await;
+    if !matches!(&outcome, Err(error) if fault_of(error) != Fault::Connection) {
+        created.push(name.clone());
+    }
+    outcome.map_err(|e| to_error(e, &format!("creating {name}")))
+}
+
+/// Gives the shadow table the user's ALTER, and compares.
 ///
 /// The ALTER is run under the `sql_mode` of the server's new sessions, as it would be run by hand.
 async fn shadow(
@@ -170,8 +193,6 @@ async fn shadow(
     names: &Names,
     request: &Request,
 ) -> Result<(Plan, SessionSettings)> {
-    let create = format!("CREATE TABLE {} LIKE {}", names.shadow, names.source);
-    session.query_drop(create).await.map_err(|e| to_error(e, "creating the shadow table"))?;
     let checks = check_names(&show_create(session, &names.source).await?);
     let clauses =
         for_shadow(alter, &checks, &check_names(&show_create(session, &names.shadow).await?));
@@ -232,20 +253,6 @@ async fn show_create(session: &mut Session, table: &TableName) -> Result<String>
         .await
         .map_err(|e| to_error(e, &format!("reading the structure of {table}")))?;
     Ok(row.map(|(_, create)| create).unwrap_or_default())
-}
-
-/// Removes what the run has created: the shadow table, then the state table that says it was there.
-///
-/// # Errors
-/// As the server's.
-pub async fn remove(session: &mut Session, names: &Names) -> Result<()> {
-    for table in [&names.shadow, &names.state] {
-        session
-            .query_drop(format!("DROP TABLE IF EXISTS {table}"))
-            .await
-            .map_err(|e| to_error(e, &format!("dropping {table}")))?;
-    }
-    Ok(())
 }
 
 /// Opens the first session of a run, for the checks and the DDL.

@@ -58,6 +58,14 @@ pub struct Column {
 }
 
 impl Column {
+    /// The type with its collation, for messages.
+    pub fn full_type(&self) -> String {
+        match &self.collation {
+            Some(collation) => format!("{} {collation}", self.column_type),
+            None => self.column_type.clone(),
+        }
+    }
+
     /// Whether both columns store a value in the same bytes and print it as the same text.
     pub fn same_type(&self, other: &Column) -> bool {
         self.column_type == other.column_type

@@ -95,23 +95,24 @@ impl StateTable {
         kind == Row::Heartbeat as u64
     }
 
-    /// Creates the table with the registry and heartbeat 0.
+    /// The statement that creates the table.
+    pub fn create_sql(&self, registry: &Registry) -> String {
+        let comment = format!("{MARK} state of {}, run {}", registry.source, registry.run);
+        format!(
+            "CREATE TABLE {} (kind TINYINT UNSIGNED NOT NULL, id BIGINT UNSIGNED NOT NULL, \
+             body MEDIUMTEXT CHARACTER SET utf8mb4 NOT NULL, PRIMARY KEY (kind, id)) \
+             ENGINE = InnoDB COMMENT = {}",
+            self.name,
+            quoted_comment(&comment)
+        )
+    }
+
+    /// Writes the registry and heartbeat 0.
     ///
     /// # Errors
-    /// Refused when a table of that name exists.
-    pub async fn create(&self, session: &mut Session, registry: &Registry) -> Result<()> {
-        let doing = format!("creating the state table {}", self.name);
-        let comment = format!("{MARK} state of {}, run {}", registry.source, registry.run);
-        session
-            .query_drop(format!(
-                "CREATE TABLE {} (kind TINYINT UNSIGNED NOT NULL, id BIGINT UNSIGNED NOT NULL, \
-                 body MEDIUMTEXT CHARACTER SET utf8mb4 NOT NULL, PRIMARY KEY (kind, id)) \
-                 ENGINE = InnoDB COMMENT = {}",
-                self.name,
-                quoted_comment(&comment)
-            ))
-            .await
-            .map_err(|e| to_error(e, &doing))?;
+    /// As the server's.
+    pub async fn register(&self, session: &mut Session, registry: &Registry) -> Result<()> {
+        let doing = format!("writing the registry to {}", self.name);
         let body = serde_json::to_string(registry)
             .map_err(|e| Error::failed(doing.clone()).caused_by(e))?;
         session
@@ -167,17 +168,6 @@ impl StateTable {
             Row::Chunk as u8,
             sql::text(&body)
         )
-    }
-
-    /// Drops the table if it exists.
-    ///
-    /// # Errors
-    /// As the server's.
-    pub async fn drop(&self, session: &mut Session) -> Result<()> {
-        session
-            .query_drop(format!("DROP TABLE IF EXISTS {}", self.name))
-            .await
-            .map_err(|e| to_error(e, &format!("dropping the state table {}", self.name)))
     }
 }
 

@@ -128,7 +128,7 @@ fn clause(
             }
         }
         5 | 6 => {
-            if let Some(i) = free.last().copied()
+            if let Some(i) = free.pop()
                 && indexable(columns[i].1)
             {
                 let unique =
@@ -175,9 +175,9 @@ fn clause(
         _ => {}
     }
     let ty = TYPES.choose(dice).expect("types");
-    let place = match free.last() {
-        Some(i) if dice.random_bool(0.3) => Some(columns[*i].0.name.clone()),
-        _ => None,
+    let place = match dice.random_bool(0.3) {
+        true => free.pop().map(|i| columns[i].0.name.clone()),
+        false => None,
     };
     Clause {
         text: format!(
