@@ -223,7 +223,8 @@ async fn a_type_changes_in_a_table_with_fulltext_compression_and_a_counter_besid
             .to_owned(),
     ];
     scenario.ids = 5_000;
-    scenario.writes.retain(|write| !write.starts_with("INSERT"));
+    // Nor would a fraction that is written after the swap be rounded.
+    scenario.writes.retain(|write| !write.starts_with("INSERT") && !write.contains("/ 3"));
     scenario
         .writes
         .push("INSERT INTO {t} (id, a, b, n) VALUES ({new}, {n}, 'new words', {new})".to_owned());

@@ -11,6 +11,8 @@
 
 mod misfit;
 
+use std::time::{Duration, Instant};
+
 use mysql_async::prelude::Queryable;
 
 pub use misfit::explain as explain_misfit;
@@ -24,8 +26,9 @@ use crate::work::{Context, Work, describe_range, fetch_keys, range_predicate, ro
 /// How a chunk ended.
 #[derive(Debug)]
 pub enum Copied {
-    /// Committed, with this number of rows.
-    Rows(u64),
+    /// Committed, with this number of rows, which took that long without the COMMIT: how long that
+    /// takes does not depend on them (a semi-synchronous replica may be far away).
+    Rows(u64, Duration),
     /// Committed by an earlier attempt whose answer was lost.
     Already,
     /// Rolled back: rows of the chunk met equal values in unique indexes, at these keys of the shadow
@@ -67,6 +70,7 @@ pub async fn copy_chunk(
 ) -> Work<Copied> {
     let plan = &context.plan;
     let predicate = range_predicate(&plan.key.source, range)?;
+    let began = Instant::now();
     session.query_drop("START TRANSACTION").await?;
     let note =
         context.state.chunk_sql(number, &describe_range(&plan.key.source, range), &predicate);
@@ -92,6 +96,7 @@ pub async fn copy_chunk(
     }
     let rows = session.affected_rows();
     session.refuse_warnings(&format!("copying {}", plan.names.source)).await?;
+    let took = began.elapsed();
     session.query_drop("COMMIT").await?;
-    Ok(Copied::Rows(rows))
+    Ok(Copied::Rows(rows, took))
 }

@@ -13,6 +13,8 @@
 //! READ COMMITTED, and rows to be deleted are named by value, since DELETE with a subquery would lock
 //! what it reads.
 
+use std::time::{Duration, Instant};
+
 use mysql_async::prelude::Queryable;
 
 use crate::conflict;
@@ -43,13 +45,14 @@ impl Transaction {
     }
 }
 
-/// Replays a batch and commits. `keys` are distinct and in ascending order.
+/// Replays a batch and commits. `keys` are distinct and in ascending order. Returns how long the work
+/// took without the COMMIT.
 pub async fn replay(
     session: &mut Session,
     context: &Context,
     keys: &[Key],
     transaction: Transaction,
-) -> Work<()> {
+) -> Work<Duration> {
     if context.plan.key_is_only_unique() {
         replace(session, context, keys, transaction).await
     } else {
@@ -63,7 +66,8 @@ async fn replace(
     context: &Context,
     keys: &[Key],
     transaction: Transaction,
-) -> Work<()> {
+) -> Work<Duration> {
+    let began = Instant::now();
     let plan = &context.plan;
     let wanted = plan.key.source.in_list(keys)?;
     let present = format!(
@@ -85,8 +89,9 @@ async fn replace(
         session.query_drop(replace).await?;
         session.refuse_warnings(&format!("replaying changes of {}", plan.names.source)).await?;
     }
+    let took = began.elapsed();
     session.query_drop("COMMIT").await?;
-    Ok(())
+    Ok(took)
 }
 
 /// With other unique indexes, a row may have to make room for another one of the batch first: so all
@@ -97,7 +102,8 @@ async fn delete_and_insert(
     context: &Context,
     keys: &[Key],
     transaction: Transaction,
-) -> Work<()> {
+) -> Work<Duration> {
+    let began = Instant::now();
     let plan = &context.plan;
     let mut keys = keys.to_vec();
     for _ in 0..MAX_PULLS {
@@ -110,8 +116,9 @@ async fn delete_and_insert(
                 session
                     .refuse_warnings(&format!("replaying changes of {}", plan.names.source))
                     .await?;
+                let took = began.elapsed();
                 session.query_drop("COMMIT").await?;
-                return Ok(());
+                return Ok(took);
             }
             Err(error) if fault_of(&error) == Fault::Duplicate => {
                 rollback(session).await;

@@ -175,9 +175,7 @@ impl Hand {
             }
             Job::Copy { chunk, range } => {
                 match copy::copy_chunk(session, context, chunk.number(), range).await? {
-                    Copied::Rows(rows) => {
-                        Report::Copied { chunk: *chunk, rows, took: began.elapsed() }
-                    }
+                    Copied::Rows(rows, took) => Report::Copied { chunk: *chunk, rows, took },
                     Copied::Already => {
                         Report::Copied { chunk: *chunk, rows: 0, took: began.elapsed() }
                     }
@@ -191,8 +189,8 @@ impl Hand {
                     Role::Cutter => Transaction::UnderLock,
                     _ => Transaction::Own,
                 };
-                replay::replay(session, context, keys, transaction).await?;
-                Report::Replayed { batch: *batch, keys: keys.len(), took: began.elapsed() }
+                let took = replay::replay(session, context, keys, transaction).await?;
+                Report::Replayed { batch: *batch, keys: keys.len(), took }
             }
             Job::CompareRange { ticket, range } => {
                 let compared = verify::compare_range(session, context, range).await?;

@@ -81,6 +81,11 @@ impl Proxy {
         Proxy { port: own, state, _tasks: tasks }
     }
 
+    /// The port that it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The same options, through the proxy.
     pub(crate) fn through(&self, opts: OptsBuilder) -> OptsBuilder {
         opts.tcp_port(self.port)
