@@ -1,27 +1,28 @@
-//! Lost connections, killed sessions, a crashing server: the run goes on, or stops and leaves nothing.
+//! Lost connections, killed sessions, a crashing server, a full disk: the run goes on, or stops and
+//! leaves nothing.
 
 mod common;
 
 use std::time::Duration;
 
-use common::Database;
 use common::scenario::{Scenario, Writers};
+use common::{Database, Lookout};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use replank::progress::{Phase, Progress};
+use replank::error::Kind;
+use replank::progress::Phase;
 use replank::throwaway::ThrowawayServer;
 
-fn scenario(name: &'static str) -> Scenario {
-    Scenario::new(
-        name,
-        "a INT NOT NULL, b VARCHAR(200) NOT NULL",
-        "ADD COLUMN c INT NOT NULL DEFAULT 1, ADD INDEX ab (a, b)",
-    )
-    .seed("a, b", "n, REPEAT('x', 150)")
-    .writes("a, b", "{n}, 'new'", &["b = 'changed {n}'", "a = {n}", "id = {new}"])
+/// A server of a test's own, since the sessions of other tests are not to be hit.
+async fn own_server() -> ThrowawayServer {
+    ThrowawayServer::builder()
+        .option("--innodb-buffer-pool-size=128M")
+        .start()
+        .await
+        .expect("a server")
 }
 
-/// The connections that are replank's and work on this test's tables, in no order.
+/// The connections that are replank's, in no order.
 async fn replanks_connections(conn: &mut Conn) -> Vec<u64> {
     conn.query(
         "SELECT PROCESSLIST_ID FROM performance_schema.session_connect_attrs \
@@ -32,14 +33,12 @@ async fn replanks_connections(conn: &mut Conn) -> Vec<u64> {
 }
 
 /// Kills replank's sessions, one every few milliseconds, until the run has ended.
-async fn kill_all_the_time(server: &ThrowawayServer, what: &str, progress: &Progress) -> u32 {
+async fn kill_all_the_time(server: &ThrowawayServer, what: &str, run: &Lookout) -> u32 {
     let mut conn = server.connect().await.expect("connect");
     let mut killed = 0;
     let mut ticker = tokio::time::interval(Duration::from_millis(25));
-    while progress.snapshot().phase == Phase::Prepare {
-        ticker.tick().await;
-    }
-    while progress.snapshot().phase != Phase::Done {
+    run.reaches(Phase::Copy).await;
+    while run.goes_on() {
         ticker.tick().await;
         if let Some(victim) = replanks_connections(&mut conn).await.first() {
             // It may have gone by itself.
@@ -50,45 +49,23 @@ async fn kill_all_the_time(server: &ThrowawayServer, what: &str, progress: &Prog
 }
 
 async fn survives_kills(name: &'static str, what: &'static str) {
-    // A server of its own: the sessions of other tests are not to be killed.
-    let server = ThrowawayServer::builder()
-        .option("--innodb-buffer-pool-size=128M")
-        .start()
-        .await
-        .expect("a server");
+    let server = own_server().await;
     let db = Database::on(server.root_opts(), name).await;
-    let scenario = scenario(name);
+    let scenario = Scenario::plain(name);
     scenario.prepare(&db).await;
     let writers = Writers::start(&scenario, &db).await;
-    let progress = Progress::new();
-    let (_keep, stop) = crossbeam_channel::bounded(1);
-    let (target, request) = (db.server(), db.request("t", &scenario.alter));
+    let request = db.request("t", &scenario.alter);
     let mut options = common::options();
     options.chunk_time = Duration::from_millis(20);
-    let run = async {
-        let outcome = replank::run::run(&target, &request, &options, &progress, &stop).await;
-        progress.update(|snapshot| snapshot.phase = Phase::Done);
-        outcome
-    };
-    let both = async { tokio::join!(run, kill_all_the_time(&server, what, &progress)) };
-    let (outcome, killed) =
-        tokio::time::timeout(Duration::from_secs(120), both).await.expect("it hangs");
+    let beside = async |run: &Lookout| kill_all_the_time(&server, what, run).await;
+    let (outcome, killed) = db.alter_beside(&request, &options, beside).await;
     writers.stop(&scenario).await;
     match &outcome {
         Ok(outcome) => println!("done, {killed} killed: {:?}", outcome.tally),
         Err(error) => println!("stopped, {killed} killed: {error}"),
     }
     assert!(killed > 5, "only {killed} were killed");
-    match outcome {
-        Ok(_) => scenario.assert_equal(&db).await,
-        Err(error) => {
-            let tables: Vec<String> =
-                db.fingerprint().await.into_iter().map(|(name, ..)| name).collect();
-            assert_eq!(tables, ["numbers", "t", "twin"], "left behind after: {error}");
-            let mut conn = db.conn().await;
-            common::scenario::compare(&mut conn, name, "t", "twin", false).await;
-        }
-    }
+    scenario.assert_right(&db, &outcome).await;
 }
 
 #[tokio::test]
@@ -101,40 +78,82 @@ async fn connections_are_killed_all_the_time() {
     Box::pin(survives_kills("kill_connection", "KILL CONNECTION")).await;
 }
 
-#[tokio::test]
-async fn the_server_crashes_during_the_copy_and_comes_back() {
-    let mut server = ThrowawayServer::builder()
-        .option("--innodb-buffer-pool-size=128M")
-        .start()
-        .await
-        .expect("a server");
-    let db = Database::on(server.root_opts(), "crash").await;
-    let mut scenario = scenario("crash");
-    scenario.ids = 60_000;
-    scenario.seed.clear();
-    let scenario = scenario.seed("a, b", "n, REPEAT('x', 150)");
+/// The server is killed as soon as `moment` has come, and started again.
+async fn survives_a_crash(name: &'static str, moment: impl AsyncFn(&Lookout) -> bool) {
+    let mut server = own_server().await;
+    let db = Database::on(server.root_opts(), name).await;
+    let scenario = Scenario::plain(name).rows(60_000);
     scenario.prepare(&db).await;
-    let crash = async {
+    let beside = async |run: &Lookout| {
+        assert!(moment(run).await, "the run ended too early");
         server.kill().await;
         server.restart().await.expect("it comes back");
-        // Changes of after the crash have to arrive as well.
+        // Changes of after the crash have to arrive as well, in whichever table is `t` then.
         db.sql(&[
             "UPDATE t x, twin y SET x.a = -7, y.a = -7 WHERE x.id = 5 AND y.id = 5",
             "DELETE x, y FROM t x JOIN twin y USING (id) WHERE x.id BETWEEN 100 AND 120",
         ])
         .await;
     };
-    let run = db.alter_and_meddle("t", &scenario.alter, 5_000, crash);
-    let outcome = tokio::time::timeout(Duration::from_secs(120), run).await.expect("it hangs");
-    let outcome = outcome.expect("the run goes on after the restart");
-    assert!(outcome.tally.keys_replayed >= 22, "{}", outcome.tally.keys_replayed);
+    let request = db.request("t", &scenario.alter);
+    let (outcome, ()) = db.alter_beside(&request, &common::options(), beside).await;
+    outcome.unwrap_or_else(|error| panic!("{name}: the run did not go on: {error}"));
     scenario.assert_equal(&db).await;
+}
+
+#[tokio::test]
+async fn the_server_crashes_in_each_phase_and_comes_back() {
+    survives_a_crash("crash_copy", async |run| run.copied(5_000).await).await;
+    survives_a_crash("crash_copied", async |run| run.copied(55_000).await).await;
+    survives_a_crash("crash_verify", async |run| {
+        run.until(|run| run.progress.snapshot().rows_verified > 10_000).await
+    })
+    .await;
+    survives_a_crash("crash_swap", async |run| run.reaches(Phase::CutOver).await).await;
+}
+
+#[tokio::test]
+async fn a_stop_in_each_phase_leaves_nothing_behind() {
+    for (name, phase) in [
+        ("stop_prepare", Phase::Prepare),
+        ("stop_copy", Phase::Copy),
+        ("stop_verify", Phase::Verify),
+        ("stop_swap", Phase::CutOver),
+    ] {
+        let db = Database::new(name).await;
+        let mut scenario = Scenario::plain(name);
+        scenario.writers = 0;
+        scenario.prepare(&db).await;
+        let before = db.fingerprint().await;
+        // The cut-over has to be met while it goes on.
+        let mut holder = db.conn().await;
+        holder.query_drop("START TRANSACTION").await.expect("begin");
+        holder.query_drop("SELECT COUNT(*) FROM t").await.expect("a metadata lock");
+        let beside = async |run: &Lookout| {
+            assert!(run.reaches(phase).await, "{name}: the run ended too early");
+            run.stop();
+        };
+        let request = db.request("t", &scenario.alter);
+        let (outcome, ()) = db.alter_beside(&request, &common::options(), beside).await;
+        let error = outcome.expect_err("it was stopped");
+        assert_eq!(error.kind(), Kind::Interrupted, "{name}: {error}");
+        holder.query_drop("COMMIT").await.expect("commit");
+        assert_eq!(db.fingerprint().await, before, "{name}: something is left behind");
+        let locks: Option<i64> = holder
+            .exec_first(
+                "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE OBJECT_SCHEMA = ?",
+                (name,),
+            )
+            .await
+            .expect("locks");
+        assert_eq!(locks, Some(0), "{name}: a lock is left behind");
+    }
 }
 
 #[tokio::test]
 async fn rows_of_the_shadow_table_that_are_locked_only_delay_the_run() {
     let db = Database::new("row_held").await;
-    let scenario = scenario("row_held");
+    let scenario = Scenario::plain("row_held");
     scenario.prepare(&db).await;
     let writers = Writers::start(&scenario, &db).await;
     let hold = async {
@@ -152,4 +171,81 @@ async fn rows_of_the_shadow_table_that_are_locked_only_delay_the_run() {
     assert_eq!(outcome.tally.rows_repaired, 0);
     writers.stop(&scenario).await;
     scenario.assert_equal(&db).await;
+}
+
+/// Another session locks rows of the shadow table from high to low, as replay does from low to high.
+#[tokio::test]
+async fn replay_is_made_to_deadlock_all_the_time() {
+    let server = own_server().await;
+    let db = Database::on(server.root_opts(), "deadlocks").await;
+    let scenario = Scenario::plain("deadlocks");
+    scenario.prepare(&db).await;
+    let writers = Writers::start(&scenario, &db).await;
+    let beside = async |run: &Lookout| {
+        let mut conn = db.conn().await;
+        run.copied(5_000).await;
+        while run.phase() < Phase::CutOver {
+            // The hot rows of the writers are the low ones.
+            for range in ["BETWEEN 11 AND 20", "BETWEEN 1 AND 10"] {
+                let held = conn
+                    .query_drop(format!(
+                        "UPDATE _t_replank_new SET c = c + 0 WHERE id {range} ORDER BY id DESC"
+                    ))
+                    .await;
+                if held.is_err() {
+                    break;
+                }
+                conn.query_drop("DO SLEEP(0.02)").await.expect("a while");
+                conn.query_drop("SET autocommit = 0").await.expect("a transaction");
+            }
+            conn.query_drop("ROLLBACK").await.expect("rollback");
+        }
+    };
+    let request = db.request("t", &scenario.alter);
+    let (outcome, ()) = db.alter_beside(&request, &common::options(), beside).await;
+    let outcome = outcome.expect("done");
+    writers.stop(&scenario).await;
+    scenario.assert_equal(&db).await;
+    assert_eq!(outcome.tally.rows_repaired, 0);
+    let mut conn = db.conn().await;
+    let deadlocks: Option<i64> = conn
+        .query_first(
+            "SELECT COUNT FROM information_schema.INNODB_METRICS WHERE NAME = 'lock_deadlocks'",
+        )
+        .await
+        .expect("the counter");
+    assert!(deadlocks > Some(0), "there was no deadlock");
+}
+
+/// No file may grow beyond that any more, as on a full disk: the shadow table does not fit.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_full_disk_stops_the_run() {
+    const LIMIT: u64 = 48 << 20;
+    // What is ignored here is ignored by the server as well: its write fails instead of ending it.
+    #[expect(unsafe_code, reason = "there is no safe call for it")]
+    // SAFETY: SIG_IGN runs no handler.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+    let server = own_server().await;
+    let db = Database::on(server.root_opts(), "full").await;
+    let mut scenario = Scenario::plain("full");
+    scenario.alter = "ADD COLUMN c VARCHAR(4000) NOT NULL DEFAULT (REPEAT('y', 4000))".to_owned();
+    scenario.prepare(&db).await;
+    let pid = std::fs::read_to_string(server.data_dir().join("mysqld.pid")).expect("its pid file");
+    let limited = std::process::Command::new("prlimit")
+        .arg(format!("--pid={}", pid.trim()))
+        .arg(format!("--fsize={LIMIT}:{LIMIT}"))
+        .status()
+        .expect("prlimit is a part of util-linux");
+    assert!(limited.success());
+    let writers = Writers::start(&scenario, &db).await;
+    let outcome = db.alter("t", &scenario.alter).await;
+    writers.wait_for(50).await;
+    writers.stop(&scenario).await;
+    let error = outcome.as_ref().expect_err("it does not fit");
+    assert_eq!(error.kind(), Kind::Failed, "{error}");
+    assert!(error.to_string().contains("_t_replank_new' is full"), "{error}");
+    scenario.assert_right(&db, &outcome).await;
 }

@@ -2,37 +2,11 @@
 
 mod common;
 
-use common::Database;
 use common::scenario::{Scenario, Writers};
+use common::{Database, Lookout};
 use mysql_async::prelude::Queryable;
 use replank::error::{Error, Kind};
 use replank::throwaway::ThrowawayServer;
-
-/// A table with JSON and a BLOB, whose writers use these session settings.
-fn scenario(name: &'static str, session: &[&str]) -> Scenario {
-    let mut scenario = Scenario::new(
-        name,
-        "a INT NOT NULL, j JSON, b BLOB, c VARCHAR(30) NOT NULL DEFAULT 'x', KEY (a)",
-        "ADD COLUMN d INT NOT NULL DEFAULT 4, MODIFY c VARCHAR(60) NOT NULL DEFAULT 'x'",
-    )
-    .seed("a, j, b", "n, JSON_OBJECT('n', n, 'deep', JSON_ARRAY(n, 'text')), REPEAT('b', n % 300)")
-    .writes(
-        "a, j, b",
-        "{n}, JSON_OBJECT('n', {n}), 'new'",
-        &[
-            "a = {n}",
-            "j = JSON_SET(j, '$.n', {n}, '$.deep[1]', 'short')",
-            "j = JSON_REMOVE(j, '$.deep'), a = {n}",
-            "b = REPEAT('c', {n})",
-            "c = '{n}'",
-            "id = {new}",
-        ],
-    );
-    for statement in session {
-        scenario = scenario.session(statement);
-    }
-    scenario
-}
 
 async fn passes(db: &Database, scenario: &Scenario) {
     let outcome = scenario.succeeds(db).await;
@@ -58,7 +32,7 @@ async fn row_images_partial_json_and_compression_by_session() {
         ),
     ] {
         let db = Database::new(name).await;
-        passes(&db, &scenario(name, session)).await;
+        passes(&db, &Scenario::with_documents(name, session)).await;
     }
 }
 
@@ -75,7 +49,8 @@ async fn server_with(options: &[&str], gtid: bool) -> ThrowawayServer {
 async fn gtids_small_binlogs_and_no_checksum() {
     let server = server_with(&["--binlog-checksum=NONE", "--max-binlog-size=4096"], true).await;
     let db = Database::on(server.root_opts(), "gtid").await;
-    passes(&db, &scenario("gtid", &["SET SESSION gtid_next = 'AUTOMATIC:tag'"])).await;
+    passes(&db, &Scenario::with_documents("gtid", &["SET SESSION gtid_next = 'AUTOMATIC:tag'"]))
+        .await;
 }
 
 #[tokio::test]
@@ -104,7 +79,7 @@ async fn a_global_sql_mode_with_ansi_quotes_and_another_time_zone() {
 async fn table_names_without_case() {
     let server = server_with(&["--lower-case-table-names=1"], false).await;
     let db = Database::on(server.root_opts(), "lower").await;
-    let scenario = scenario("lower", &[]);
+    let scenario = Scenario::with_documents("lower", &[]);
     scenario.prepare(&db).await;
     let writers = Writers::start(&scenario, &db).await;
     db.alter("T", &scenario.alter).await.expect("done");
@@ -115,7 +90,7 @@ async fn table_names_without_case() {
 #[tokio::test]
 async fn writes_that_are_not_in_the_binlog_are_found_and_repaired() {
     let db = Database::new("no_log").await;
-    let scenario = scenario("no_log", &[]);
+    let scenario = Scenario::with_documents("no_log", &[]);
     scenario.prepare(&db).await;
     let both =
         |statement: &str| ["t", "twin"].map(|table| statement.replace("{t}", table)).to_vec();
@@ -137,7 +112,7 @@ async fn writes_that_are_not_in_the_binlog_are_found_and_repaired() {
 #[tokio::test]
 async fn xa_transactions_in_one_and_two_phases() {
     let db = Database::new("xa").await;
-    let scenario = scenario("xa", &[]);
+    let scenario = Scenario::with_documents("xa", &[]);
     scenario.prepare(&db).await;
     let xa = |xid: &str, statement: &str, end: &[&str]| {
         let mut steps = vec![format!("XA START '{xid}'")];
@@ -163,10 +138,80 @@ async fn xa_transactions_in_one_and_two_phases() {
     scenario.assert_equal(&db).await;
 }
 
+#[tokio::test]
+async fn xa_transactions_all_the_time() {
+    let db = Database::new("xa_all").await;
+    let scenario = Scenario::with_documents("xa_all", &[]);
+    scenario.prepare(&db).await;
+    let writers = Writers::start(&scenario, &db).await;
+    let beside = async |run: &Lookout| {
+        let mut conn = db.conn().await;
+        let (mut committed, mut rolled_back) = (0, 0);
+        let mut number = 0;
+        while run.goes_on() {
+            number += 1;
+            let id = 1 + number * 37 % 20_000;
+            let steps = [
+                "XA START 'all'".to_owned(),
+                format!("UPDATE t SET a = -{number} WHERE id = {id}"),
+                format!("UPDATE twin SET a = -{number} WHERE id = {id}"),
+                "XA END 'all'".to_owned(),
+                "XA PREPARE 'all'".to_owned(),
+            ];
+            let mut prepared = Ok(());
+            for step in &steps {
+                prepared = prepared.and(conn.query_drop(step).await);
+            }
+            if prepared.is_err() {
+                // A deadlock with a writer: whatever state it has left the transaction in.
+                let _ = conn.query_drop("XA END 'all'").await;
+                conn.query_drop("XA ROLLBACK 'all'").await.expect("rolled back");
+            } else if number % 3 == 0 {
+                conn.query_drop("XA ROLLBACK 'all'").await.expect("rolled back");
+                rolled_back += 1;
+            } else {
+                conn.query_drop("XA COMMIT 'all'").await.expect("committed");
+                committed += 1;
+            }
+        }
+        (committed, rolled_back)
+    };
+    let mut options = common::options();
+    options.chunk_time = std::time::Duration::from_millis(10);
+    let request = db.request("t", &scenario.alter);
+    let (outcome, xa) = db.alter_beside(&request, &options, beside).await;
+    let outcome = outcome.expect("done");
+    writers.stop(&scenario).await;
+    assert!(xa.0 > 10 && xa.1 > 5, "{xa:?} XA transactions");
+    assert_eq!(outcome.tally.rows_repaired, 0);
+    scenario.assert_equal(&db).await;
+}
+
+/// What it has changed stands in the binlog before the run's first position.
+#[tokio::test]
+async fn an_xa_transaction_that_was_prepared_before_the_run_stops_it_when_it_commits() {
+    let db = Database::new("xa_before").await;
+    let scenario = Scenario::with_documents("xa_before", &[]);
+    scenario.prepare(&db).await;
+    db.sql(&[
+        "XA START 'before'",
+        "UPDATE t SET a = -1 WHERE id = 10",
+        "UPDATE twin SET a = -1 WHERE id = 10",
+        "XA END 'before'",
+        "XA PREPARE 'before'",
+    ])
+    .await;
+    let outcome =
+        db.alter_and_meddle("t", &scenario.alter, 3_000, db.sql(&["XA COMMIT 'before'"])).await;
+    let error = outcome.as_ref().expect_err("it does not know what was changed");
+    assert!(error.to_string().contains("XA transaction"), "{error}");
+    scenario.assert_right(&db, &outcome).await;
+}
+
 /// Something else that happens midway; the run has to stop and to leave nothing behind.
 async fn stops(name: &'static str, statement: &str, words: &[&str]) -> Error {
     let db = Database::new(name).await;
-    let scenario = scenario(name, &[]);
+    let scenario = Scenario::with_documents(name, &[]);
     scenario.prepare(&db).await;
     let meddle = async {
         let mut conn = db.conn().await;
@@ -214,7 +259,7 @@ async fn a_write_in_statement_format_stops_the_run() {
 #[tokio::test]
 async fn unrelated_ddl_does_not_stop_the_run() {
     let db = Database::new("ddl_other").await;
-    let scenario = scenario("ddl_other", &[]);
+    let scenario = Scenario::with_documents("ddl_other", &[]);
     scenario.prepare(&db).await;
     let statements = [
         "CREATE TABLE other (id INT PRIMARY KEY)",

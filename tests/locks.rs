@@ -5,10 +5,10 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::Database;
 use common::scenario::{Scenario, Writers};
+use common::{Database, Lookout};
 use mysql_async::prelude::Queryable;
-use replank::progress::{Phase, Progress};
+use replank::progress::Phase;
 
 fn scenario(name: &'static str) -> Scenario {
     Scenario::new(
@@ -26,19 +26,15 @@ async fn copy_and_replay_hold_no_row_lock_on_the_source() {
     let scenario = scenario("row_locks");
     scenario.prepare(&db).await;
     let writers = Writers::start(&scenario, &db).await;
-    let progress = Progress::new();
-    let (_keep, stop) = crossbeam_channel::bounded(1);
-    let (server, request) = (db.server(), db.request("t", &scenario.alter));
     let mut options = common::options();
     options.chunk_time = Duration::from_millis(20);
-    let run = replank::run::run(&server, &request, &options, &progress, &stop);
-    let sample = async {
+    let sample = async |run: &Lookout| {
         let mut conn = db.conn().await;
         let (mut samples, mut shadow_locks) = (0, 0);
-        while progress.snapshot().phase != Phase::Done {
+        while run.goes_on() {
             // Locks of connections that are replank's by their program name. Under the cut-over's table
             // lock reads do lock rows, of a table that nobody else can reach.
-            let phase = progress.snapshot().phase;
+            let phase = run.phase();
             let locks: Vec<(String, String, String)> = conn
                 .query(
                     "SELECT l.OBJECT_NAME, l.LOCK_TYPE, l.LOCK_MODE FROM performance_schema.data_locks l \
@@ -50,7 +46,7 @@ async fn copy_and_replay_hold_no_row_lock_on_the_source() {
                 .await
                 .expect("data_locks");
             if !matches!(
-                (phase, progress.snapshot().phase),
+                (phase, run.phase()),
                 (Phase::Copy, Phase::Copy | Phase::Verify) | (Phase::Verify, Phase::Verify)
             ) {
                 continue;
@@ -64,7 +60,8 @@ async fn copy_and_replay_hold_no_row_lock_on_the_source() {
         conn.disconnect().await.expect("disconnect");
         (samples, shadow_locks)
     };
-    let (outcome, (samples, shadow_locks)) = tokio::join!(run, sample);
+    let request = db.request("t", &scenario.alter);
+    let (outcome, (samples, shadow_locks)) = db.alter_beside(&request, &options, sample).await;
     outcome.expect("done");
     writers.stop(&scenario).await;
     assert!(samples > 20, "only {samples} samples");
@@ -81,19 +78,12 @@ async fn the_cut_over_gives_up_behind_a_long_transaction_and_succeeds_after_it()
     holder.query_drop("START TRANSACTION").await.expect("begin");
     let _: Option<i64> = holder.query_first("SELECT COUNT(*) FROM t").await.expect("read");
     let writers = Writers::start(&scenario, &db).await;
-    let progress = Progress::new();
-    let (_keep, stop) = crossbeam_channel::bounded(1);
-    let (server, request) = (db.server(), db.request("t", &scenario.alter));
-    let options = common::options();
-    let run = replank::run::run(&server, &request, &options, &progress, &stop);
-    let meddle = async {
+    let meddle = async |run: &Lookout| {
         // The first attempt fails for as long as the metadata lock is held.
-        let mut ticker = tokio::time::interval(Duration::from_millis(5));
-        let waited =
-            |text: &str| progress.snapshot().waiting.is_some_and(|waiting| waiting.contains(text));
-        while !waited("pausing") {
-            ticker.tick().await;
-        }
+        let pauses = |run: &Lookout| {
+            run.progress.snapshot().waiting.is_some_and(|waiting| waiting.contains("pausing"))
+        };
+        assert!(run.until(pauses).await, "the cut-over did not wait");
         // The application is not blocked meanwhile.
         let began = Instant::now();
         db.sql(&["UPDATE t x, twin y SET x.b = 'free', y.b = 'free' WHERE x.id = 1 AND y.id = 1"])
@@ -102,10 +92,52 @@ async fn the_cut_over_gives_up_behind_a_long_transaction_and_succeeds_after_it()
         holder.query_drop("COMMIT").await.expect("commit");
         took
     };
-    let (outcome, took) = tokio::join!(run, meddle);
+    let request = db.request("t", &scenario.alter);
+    let (outcome, took) = db.alter_beside(&request, &common::options(), meddle).await;
     let outcome = outcome.expect("done");
     assert!(outcome.tally.attempts >= 2, "{} attempts", outcome.tally.attempts);
     assert!(took < Duration::from_millis(500), "the application waited {took:?} between attempts");
+    writers.stop(&scenario).await;
+    scenario.assert_equal(&db).await;
+}
+
+/// What waits behind LOCK TABLES waits for as long as that: never longer than --lock-wait.
+#[tokio::test]
+async fn the_application_never_waits_longer_than_lock_wait_behind_a_long_select() {
+    let db = Database::new("long_select").await;
+    let scenario = scenario("long_select");
+    scenario.prepare(&db).await;
+    let writers = Writers::start(&scenario, &db).await;
+    let beside = async |run: &Lookout| {
+        assert!(run.reaches(Phase::Verify).await);
+        let select = async {
+            let mut conn = db.conn().await;
+            let slept: Option<i64> =
+                conn.query_first("SELECT SLEEP(6) FROM t LIMIT 1").await.expect("a long SELECT");
+            assert_eq!(slept, Some(0));
+            run.progress.snapshot().waiting
+        };
+        let mut longest = Duration::ZERO;
+        let write = async {
+            let mut conn = db.conn().await;
+            while run.goes_on() {
+                let began = Instant::now();
+                conn.query_drop("UPDATE t SET a = a WHERE id = -1").await.expect("a write");
+                longest = longest.max(began.elapsed());
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let (waiting, ()) = tokio::join!(select, write);
+        (longest, waiting)
+    };
+    let request = db.request("t", &scenario.alter);
+    let (outcome, (longest, waiting)) = db.alter_beside(&request, &common::options(), beside).await;
+    let outcome = outcome.expect("done");
+    assert!(waiting.is_some(), "the cut-over did not wait for the SELECT");
+    assert!(outcome.tally.attempts >= 2, "{} attempts", outcome.tally.attempts);
+    assert!(longest > Duration::from_millis(500), "no attempt was behind the SELECT: {longest:?}");
+    // --lock-wait is one second for each of the two tables, of which the second is never contended.
+    assert!(longest < Duration::from_millis(1_700), "a write waited {longest:?}");
     writers.stop(&scenario).await;
     scenario.assert_equal(&db).await;
 }

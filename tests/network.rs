@@ -8,12 +8,12 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::Database;
 use common::proxy::{Loss, Proxy};
 use common::scenario::{Scenario, Writers};
+use common::{Database, Lookout};
 use mysql_async::prelude::Queryable;
-use replank::error::{Error, Kind};
-use replank::progress::{Phase, Progress};
+use replank::error::Error;
+use replank::progress::Phase;
 use replank::run::Outcome;
 use replank::throwaway::ThrowawayServer;
 
@@ -27,14 +27,7 @@ struct Voyage {
 
 impl Voyage {
     async fn new(name: &'static str) -> Voyage {
-        let scenario = Scenario::new(
-            name,
-            "a INT NOT NULL, b VARCHAR(200) NOT NULL",
-            "ADD COLUMN c INT NOT NULL DEFAULT 1, ADD INDEX ab (a, b)",
-        )
-        .seed("a, b", "n, REPEAT('x', 150)")
-        .writes("a, b", "{n}, 'new'", &["b = 'changed {n}'", "a = {n}", "id = {new}"]);
-        Voyage::of(scenario).await
+        Voyage::of(Scenario::plain(name)).await
     }
 
     async fn of(scenario: Scenario) -> Voyage {
@@ -49,54 +42,27 @@ impl Voyage {
         Voyage { server, db, scenario, proxy }
     }
 
-    /// Runs replank through the proxy under writers; `meddle` happens beside it.
-    async fn sail(&self, meddle: impl AsyncFnOnce(&Progress)) -> (Result<Outcome, Error>, i64) {
+    /// Runs replank through the proxy under writers; `beside` happens beside it.
+    async fn sail(&self, beside: impl AsyncFnOnce(&Lookout)) -> Result<Outcome, Error> {
         let through = Database {
             name: self.db.name.clone(),
             opts: self.proxy.through(self.server.root_opts()),
         };
         let writers = Writers::start(&self.scenario, &self.db).await;
-        let progress = Progress::new();
-        let (_keep, stop) = crossbeam_channel::bounded(1);
-        let (target, request) = (through.server(), through.request("t", &self.scenario.alter));
         let mut options = common::options();
         options.chunk_time = Duration::from_millis(20);
-        let run = async {
-            let outcome = replank::run::run(&target, &request, &options, &progress, &stop).await;
-            progress.update(|snapshot| snapshot.phase = Phase::Done);
-            outcome
-        };
-        let both = async { tokio::join!(run, meddle(&progress)) };
-        let (outcome, ()) =
-            tokio::time::timeout(Duration::from_secs(200), both).await.expect("it hangs");
-        let written = writers.stop(&self.scenario).await;
-        (outcome, written)
-    }
-
-    /// Either done and equal to the twin, or ended with everything as it was.
-    async fn is_right(&self, outcome: &Result<Outcome, Error>) {
-        let Err(error) = outcome else { return self.scenario.assert_equal(&self.db).await };
-        assert_ne!(error.kind(), Kind::Ambiguous, "{error}");
-        let tables: Vec<String> =
-            self.db.fingerprint().await.into_iter().map(|(name, ..)| name).collect();
-        assert_eq!(tables, ["numbers", "t", "twin"], "left behind after: {error}");
-        let mut conn = self.db.conn().await;
-        common::scenario::compare(&mut conn, self.scenario.name, "t", "twin", false).await;
+        let request = through.request("t", &self.scenario.alter);
+        let (outcome, ()) = through.alter_beside(&request, &options, beside).await;
+        writers.stop(&self.scenario).await;
+        outcome
     }
 
     /// Nothing happens beside the run, which has to come to a good end.
     async fn arrives(&self) -> Outcome {
-        let (outcome, _) = self.sail(async |_: &Progress| {}).await;
+        let outcome = self.sail(async |_: &Lookout| {}).await;
         let outcome = outcome.unwrap_or_else(|error| panic!("{}: {error}", self.scenario.name));
         self.scenario.assert_equal(&self.db).await;
         outcome
-    }
-}
-
-async fn until(progress: &Progress, phase: Phase) {
-    let mut ticker = tokio::time::interval(Duration::from_millis(1));
-    while progress.snapshot().phase < phase {
-        ticker.tick().await;
     }
 }
 
@@ -139,9 +105,9 @@ async fn what_is_created_or_dropped_is_swept_up_although_the_connection_is_lost(
         let voyage = Voyage::new(name).await;
         voyage.proxy.lose(loss, words, 1, 1);
         voyage.proxy.lose(Loss::Answer, "DROP TABLE", 1, 2);
-        let (outcome, _) = voyage.sail(async |_: &Progress| {}).await;
+        let outcome = voyage.sail(async |_: &Lookout| {}).await;
         assert!(outcome.is_err(), "{name}");
-        voyage.is_right(&outcome).await;
+        voyage.scenario.assert_right(&voyage.db, &outcome).await;
     }
     for (name, words) in [("lost_drop", "DROP TABLE"), ("lost_comment", "replank old table")] {
         let voyage = Voyage::new(name).await;
@@ -192,21 +158,18 @@ async fn a_silent_network_does_not_keep_the_application_waiting() {
         let voyage = Voyage::new(name).await;
         voyage.proxy.lose(Loss::Silence, words, 1, 1);
         let db = &voyage.db;
-        let (outcome, longest) = {
-            let mut longest = Duration::ZERO;
-            let (outcome, _) = voyage
-                .sail(async |progress: &Progress| {
-                    let mut conn = db.conn().await;
-                    while progress.snapshot().phase < Phase::Done {
-                        let began = Instant::now();
-                        conn.query_drop("UPDATE t SET a = a WHERE id = -1").await.expect("a write");
-                        longest = longest.max(began.elapsed());
-                        tokio::time::sleep(Duration::from_millis(2)).await;
-                    }
-                })
-                .await;
-            (outcome, longest)
-        };
+        let mut longest = Duration::ZERO;
+        let outcome = voyage
+            .sail(async |run: &Lookout| {
+                let mut conn = db.conn().await;
+                while run.goes_on() {
+                    let began = Instant::now();
+                    conn.query_drop("UPDATE t SET a = a WHERE id = -1").await.expect("a write");
+                    longest = longest.max(began.elapsed());
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            })
+            .await;
         outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
         voyage.scenario.assert_equal(db).await;
         assert_eq!(voyage.proxy.losses(), 1, "{name}");
@@ -228,18 +191,17 @@ async fn every_connection_breaks_after_some_bytes() {
     ] {
         let voyage = Voyage::new("bytes").await;
         let proxy = &voyage.proxy;
-        let (outcome, _) = voyage
-            .sail(async |progress: &Progress| {
-                until(progress, from).await;
+        let outcome = voyage
+            .sail(async |run: &Lookout| {
+                run.reaches(from).await;
                 proxy.break_after(2_500, most, seed);
-                until(progress, Phase::Done).await;
             })
             .await;
         let ending = outcome.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned());
         println!("{most} bytes from {from:?} on: {} cuts, {ending}", proxy.cuts());
         assert!(proxy.cuts() > 0, "{most} bytes");
         proxy.mend();
-        voyage.is_right(&outcome).await;
+        voyage.scenario.assert_right(&voyage.db, &outcome).await;
     }
 }
 
@@ -250,9 +212,9 @@ async fn the_server_cannot_be_reached_for_some_seconds_in_each_phase() {
     {
         let voyage = Voyage::new(name).await;
         let (proxy, db) = (&voyage.proxy, &voyage.db);
-        let (outcome, _) = voyage
-            .sail(async |progress: &Progress| {
-                until(progress, phase).await;
+        let outcome = voyage
+            .sail(async |run: &Lookout| {
+                assert!(run.reaches(phase).await);
                 proxy.reachable(false);
                 // Long enough for the application to write something that has to be caught up with.
                 db.sql(&["DO SLEEP(2)"]).await;

@@ -23,6 +23,9 @@ pub(super) struct DemoArgs {
     /// The mysqld to start; found or fetched by default
     #[arg(long, env = "REPLANK_MYSQLD", value_name = "PATH")]
     mysqld: Option<PathBuf>,
+    /// An option for that mysqld, for instance --innodb-buffer-pool-size=4G; may be given several times
+    #[arg(long, value_name = "--NAME=VALUE", allow_hyphen_values = true)]
+    mysqld_option: Vec<String>,
     /// Another ALTER than the demo's own
     #[arg(long, value_name = "CLAUSES")]
     alter: Option<String>,
@@ -36,6 +39,7 @@ pub(super) async fn demo(args: DemoArgs) -> Result<()> {
         writers: args.writers as usize,
         rate: Some(f64::from(args.rate)),
         mysqld: args.mysqld,
+        mysqld_options: args.mysqld_option,
         alter: args.alter,
     };
     let stop = super::stop_on_signal();

@@ -4,6 +4,7 @@
 //! questions come afterwards: how it was before a migration, during it, and around the cut-over.
 //! That also makes every percentile exact.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -69,10 +70,26 @@ impl Latencies {
 
     /// The transactions that ended from `since` on and before `until`.
     pub fn between(&self, since: Instant, until: Instant) -> LatencySummary {
-        let offset = |instant: Instant| instant.saturating_duration_since(self.began);
-        let span = offset(since)..offset(until);
-        let within = || self.samples.iter().filter(|sample| span.contains(&sample.ended));
-        let mut took: Vec<u32> = within().map(|sample| sample.took).collect();
+        let span = self.offset(since)..self.offset(until);
+        self.summary(span.clone(), |sample| span.contains(&sample.ended))
+    }
+
+    /// The transactions that were under way at some moment from `since` on and before `until`.
+    pub fn across(&self, since: Instant, until: Instant) -> LatencySummary {
+        let span = self.offset(since)..self.offset(until);
+        self.summary(span.clone(), |sample| {
+            let took = Duration::from_micros(u64::from(sample.took));
+            sample.ended >= span.start && sample.ended.saturating_sub(took) < span.end
+        })
+    }
+
+    fn offset(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.began)
+    }
+
+    fn summary(&self, span: Range<Duration>, within: impl Fn(&Sample) -> bool) -> LatencySummary {
+        let samples: Vec<&Sample> = self.samples.iter().filter(|sample| within(sample)).collect();
+        let mut took: Vec<u32> = samples.iter().map(|sample| sample.took).collect();
         took.sort_unstable();
         let seconds = (span.end.saturating_sub(span.start)).as_secs_f64().max(0.001);
         LatencySummary {
@@ -81,13 +98,29 @@ impl Latencies {
             p50_ms: millis(percentile(&took, 50)),
             p99_ms: millis(percentile(&took, 99)),
             max_ms: millis(percentile(&took, 100)),
-            worst_statement_ms: millis(within().map(|s| s.statement).max().unwrap_or(0)),
+            worst_statement_ms: millis(samples.iter().map(|s| s.statement).max().unwrap_or(0)),
         }
     }
 
-    /// The transactions that ended at `since` or later.
-    pub fn since(&self, since: Instant) -> LatencySummary {
-        self.between(since, self.end())
+    /// The `count` longest transactions, in the order of time, in words: when each ended, counted from
+    /// `from`, how long it took, and its longest statement.
+    pub(crate) fn slowest(&self, count: usize, from: Instant) -> Vec<String> {
+        let mut samples: Vec<&Sample> = self.samples.iter().collect();
+        samples.sort_unstable_by_key(|sample| std::cmp::Reverse(sample.took));
+        samples.truncate(count);
+        samples.sort_unstable_by_key(|sample| sample.ended);
+        let from = self.offset(from).as_secs_f64();
+        samples
+            .into_iter()
+            .map(|sample| {
+                format!(
+                    "{:+.3} s: {:.1} ms, one statement {:.1} ms",
+                    sample.ended.as_secs_f64() - from,
+                    millis(sample.took),
+                    millis(sample.statement)
+                )
+            })
+            .collect()
     }
 
     /// The transactions that ended before `until`.
@@ -144,10 +177,16 @@ mod tests {
         assert_eq!((before.max_ms, before.worst_statement_ms), (100.0, 1.0));
         assert!((before.per_second - 100.0).abs() < 0.2, "{}", before.per_second);
 
-        let stall = latencies.since(began + ms(1001));
+        let stall = latencies.between(began + ms(1001), began + ms(2000));
         assert_eq!((stall.transactions, stall.max_ms), (1, 400.0));
         assert_eq!(stall.worst_statement_ms, 390.0);
         assert_eq!(latencies.all().transactions, 101);
+
+        // It was under way from 1100 to 1500 ms.
+        let across = |since, until| latencies.across(began + ms(since), began + ms(until));
+        assert_eq!(across(1200, 1300).max_ms, 400.0);
+        assert_eq!(across(1050, 1100).transactions, 0);
+        assert_eq!(across(1501, 1600).transactions, 0);
     }
 
     #[test]

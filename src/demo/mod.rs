@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use mysql_async::prelude::Queryable;
-use tracing::info;
+use tracing::{debug, info};
 
 pub use report::DemoReport;
 pub use transaction::Mix;
@@ -53,6 +53,9 @@ const AFTERWARDS: Duration = Duration::from_secs(1);
 /// How many application errors an error of the demo quotes.
 const ERRORS_SHOWN: usize = 5;
 
+/// How many of the slowest transactions the log tells of, at its debug level.
+const SLOWEST_SHOWN: usize = 20;
+
 /// How often it is looked whether the demo is to stop.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -67,6 +70,8 @@ pub struct DemoOptions {
     pub rate: Option<f64>,
     /// The mysqld to run; one is looked for if not given.
     pub mysqld: Option<PathBuf>,
+    /// Options of the server in the form `--name=value`.
+    pub mysqld_options: Vec<String>,
     /// Clauses of an ALTER TABLE for the table of [`fill`](mod@fill), instead of the demo's own. The
     /// application writes all of that table's columns under their names, so they have to stay.
     pub alter: Option<String>,
@@ -74,7 +79,14 @@ pub struct DemoOptions {
 
 impl Default for DemoOptions {
     fn default() -> Self {
-        DemoOptions { rows: 1_000_000, writers: 4, rate: Some(100.0), mysqld: None, alter: None }
+        DemoOptions {
+            rows: 1_000_000,
+            writers: 4,
+            rate: Some(100.0),
+            mysqld: None,
+            mysqld_options: Vec::new(),
+            alter: None,
+        }
     }
 }
 
@@ -141,6 +153,9 @@ pub async fn demo(
     let Outcome { tally, took, .. } = outcome;
     let millis = |duration: Duration| duration.as_secs_f64() * 1000.0;
     let latencies = &written.latencies;
+    for slow in latencies.slowest(SLOWEST_SHOWN, cut_over_began) {
+        debug!("slow transaction, counted from the cut-over, {slow}");
+    }
     Ok(DemoReport {
         server: throwaway.version().to_owned(),
         alter: clauses,
@@ -155,7 +170,7 @@ pub async fn demo(
         wanted_per_second: options.rate.map(|rate| rate * options.writers as f64),
         before: latencies.between(baseline.start, baseline.end),
         during: latencies.between(migration_began, migration_ended),
-        worst_stall_ms: latencies.since(cut_over_began).max_ms,
+        worst_stall_ms: latencies.across(cut_over_began, migration_ended).max_ms,
         lock_held_ms: millis(tally.lock_held),
         attempts: tally.attempts,
         keys_replayed: tally.keys_replayed,
@@ -170,6 +185,9 @@ async fn start(options: &DemoOptions) -> Result<(ThrowawayServer, Server)> {
     let mut builder = ThrowawayServer::builder();
     if let Some(mysqld) = &options.mysqld {
         builder = builder.mysqld(mysqld);
+    }
+    for option in &options.mysqld_options {
+        builder = builder.option(option);
     }
     let throwaway = builder.start().await?;
     let server = Server::from_opts(throwaway.root_opts());

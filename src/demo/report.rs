@@ -35,8 +35,8 @@ pub struct DemoReport {
     pub before: LatencySummary,
     /// The application's transactions during the migration.
     pub during: LatencySummary,
-    /// The longest transaction from the beginning of the cut-over to the end of the application, in
-    /// milliseconds.
+    /// The longest transaction of those that were under way at some moment between the beginning of the
+    /// cut-over and the end of the run, in milliseconds.
     pub worst_stall_ms: f64,
     /// How long the tables were locked for the swap, in milliseconds.
     pub lock_held_ms: f64,

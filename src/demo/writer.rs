@@ -14,6 +14,9 @@ use crate::error::Result;
 use crate::server::{Fault, Server, fault_of, to_error};
 use crate::sql::TableName;
 
+/// From when on the log tells of a statement, at its debug level.
+const SLOW: Duration = Duration::from_millis(50);
+
 /// How many error texts a writer keeps.
 const ERRORS_KEPT: usize = 20;
 
@@ -231,7 +234,11 @@ impl Writer {
     async fn statement(&mut self, sql: &str) -> Result<u64, Trouble> {
         let sent = Instant::now();
         let answer = self.conn.query_drop(sql).await;
-        self.longest = self.longest.max(sent.elapsed());
+        let took = sent.elapsed();
+        self.longest = self.longest.max(took);
+        if took > SLOW {
+            tracing::debug!(?took, statement = shortened(sql), "slow statement");
+        }
         self.statements += 1;
         answer.map_err(|error| Trouble::Server(error, shortened(sql)))?;
         Ok(self.conn.affected_rows())

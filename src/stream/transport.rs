@@ -249,10 +249,12 @@ impl Reader {
     /// An error in the stream: of the connection, which is opened again, or of the server, which is not.
     fn broken(&self, error: mysql_async::Error) -> Result<End> {
         match &error {
-            mysql_async::Error::Server(server) if server.code == 1236 => Err(Error::failed(
-                format!("the server ended the binlog stream: {}", server.message),
-            )
-            .remedy("If binlogs were purged, raise binlog_expire_logs_seconds; then start again.")),
+            mysql_async::Error::Server(server) if server.code == 1236 => Err(Error::failed(format!(
+                "the server ended the binlog stream, as it does when a binlog was purged that is \
+                 still needed: {}",
+                server.message
+            ))
+            .remedy("Raise binlog_expire_logs_seconds if binlogs were purged; then start again.")),
             mysql_async::Error::Server(_) => {
                 let error = to_error(error, "reading the binlog");
                 match error.kind() {

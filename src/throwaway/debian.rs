@@ -59,7 +59,24 @@ pub(super) fn mysqld() -> Result<Mysqld> {
         info!("MySQL {} is ready in the cache", mysqld.version());
         Ok(())
     })?;
-    in_tree(&folder.join("root"), libraries)
+    let root = folder.join("root");
+    leave_components_to_data_directories(&root).map_err(|e| cache::unwritable(&root, e))?;
+    in_tree(&root, libraries)
+}
+
+/// Lets each server take what to load of keyring components from its own data directory, where
+/// there is nothing unless somebody puts it there (manual, "Keyring Component Installation").
+fn leave_components_to_data_directories(root: &Path) -> io::Result<()> {
+    for (path, text) in [
+        ("usr/sbin/mysqld.my", r#"{"read_local_manifest": true}"#),
+        ("usr/lib/mysql/plugin/component_keyring_file.cnf", r#"{"read_local_config": true}"#),
+    ] {
+        let path = root.join(path);
+        if !path.exists() {
+            fs::write(path, text)?;
+        }
+    }
+    Ok(())
 }
 
 /// The server in an unpacked tree.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use replank::error::Result;
-use replank::progress::Progress;
+use replank::progress::{Phase, Progress};
 use replank::run::{Options, Outcome, Request};
 use replank::server::Server;
 use replank::throwaway::ThrowawayServer;
@@ -90,15 +90,8 @@ impl Database {
         clauses: &str,
         options: &Options,
     ) -> Result<Outcome> {
-        let (_keep, stop) = crossbeam_channel::bounded(1);
-        replank::run::run(
-            &self.server(),
-            &self.request(table, clauses),
-            options,
-            &Progress::new(),
-            &stop,
-        )
-        .await
+        let request = self.request(table, clauses);
+        self.alter_beside(&request, options, async |_: &Lookout| {}).await.0
     }
 
     /// Runs replank slowly, and does something else as soon as it has copied that many rows.
@@ -109,26 +102,35 @@ impl Database {
         after_rows: u64,
         meddle: impl Future<Output = ()>,
     ) -> Result<Outcome> {
-        let progress = Progress::new();
-        let (_keep, stop) = crossbeam_channel::bounded(1);
-        let (server, request) = (self.server(), self.request(table, clauses));
         let mut options = options();
         options.chunk_time = Duration::from_millis(10);
         options.workers = 1;
-        let run = replank::run::run(&server, &request, &options, &progress, &stop);
-        let meddle = async {
-            let mut ticker = tokio::time::interval(Duration::from_millis(1));
-            while progress.snapshot().rows_copied < after_rows {
-                ticker.tick().await;
+        let beside = async |run: &Lookout| {
+            if run.copied(after_rows).await {
+                meddle.await;
             }
-            meddle.await;
         };
-        // A run that ends before that many rows would be waited for in vain.
-        tokio::pin!(run);
-        tokio::select! {
-            outcome = &mut run => outcome,
-            () = meddle => run.await,
-        }
+        self.alter_beside(&self.request(table, clauses), &options, beside).await.0
+    }
+
+    /// Runs replank, and beside it something that may watch the run. Both have to end.
+    pub(crate) async fn alter_beside<T>(
+        &self,
+        request: &Request,
+        options: &Options,
+        beside: impl AsyncFnOnce(&Lookout) -> T,
+    ) -> (Result<Outcome>, T) {
+        let (sender, stop) = crossbeam_channel::bounded(1);
+        let run = Lookout { progress: Progress::new(), stop: sender };
+        let server = self.server();
+        let migration = async {
+            let outcome = replank::run::run(&server, request, options, &run.progress, &stop).await;
+            run.progress.update(|snapshot| snapshot.phase = Phase::Done);
+            outcome
+        };
+        // Boxed, since the scenarios build larger futures around it.
+        let both = Box::pin(async { tokio::join!(migration, beside(&run)) });
+        tokio::time::timeout(Duration::from_secs(200), both).await.expect("it hangs")
     }
 
     pub(crate) fn request(&self, table: &str, clauses: &str) -> Request {
@@ -171,6 +173,51 @@ impl Database {
         }
         conn.disconnect().await.expect("disconnect");
         prints
+    }
+}
+
+/// What may be known of a run, and done to it, while it goes on.
+pub(crate) struct Lookout {
+    pub(crate) progress: Progress,
+    stop: crossbeam_channel::Sender<()>,
+}
+
+impl Lookout {
+    pub(crate) fn phase(&self) -> Phase {
+        self.progress.snapshot().phase
+    }
+
+    pub(crate) fn goes_on(&self) -> bool {
+        self.phase() < Phase::Done
+    }
+
+    /// Waits until the run has come to that phase. False if it ended before.
+    pub(crate) async fn reaches(&self, phase: Phase) -> bool {
+        self.until(|run| run.phase() >= phase).await
+    }
+
+    /// Waits until that many rows are copied. False if the run ended before.
+    pub(crate) async fn copied(&self, rows: u64) -> bool {
+        self.until(|run| run.progress.snapshot().rows_copied >= rows).await
+    }
+
+    /// Waits until something holds. False if the run ended before.
+    pub(crate) async fn until(&self, holds: impl Fn(&Lookout) -> bool) -> bool {
+        let mut ticker = tokio::time::interval(Duration::from_millis(1));
+        loop {
+            ticker.tick().await;
+            if holds(self) {
+                return true;
+            }
+            if !self.goes_on() {
+                return false;
+            }
+        }
+    }
+
+    /// What Ctrl-C does.
+    pub(crate) fn stop(&self) {
+        self.stop.try_send(()).expect("the run has not been stopped before");
     }
 }
 

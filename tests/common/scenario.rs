@@ -13,7 +13,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use replank::error::Error;
+use replank::error::{Error, Kind};
 use replank::run::{Options, Outcome};
 
 use super::{Database, options};
@@ -62,6 +62,54 @@ impl Scenario {
             tolerated: Vec::new(),
             setup: Vec::new(),
         }
+    }
+
+    /// A table with JSON and a BLOB, of which row images may leave out much, and writers with these
+    /// session settings.
+    pub(crate) fn with_documents(name: &'static str, session: &[&str]) -> Scenario {
+        let mut scenario = Scenario::new(
+            name,
+            "a INT NOT NULL, j JSON, b BLOB, c VARCHAR(30) NOT NULL DEFAULT 'x', KEY (a)",
+            "ADD COLUMN d INT NOT NULL DEFAULT 4, MODIFY c VARCHAR(60) NOT NULL DEFAULT 'x'",
+        )
+        .seed(
+            "a, j, b",
+            "n, JSON_OBJECT('n', n, 'deep', JSON_ARRAY(n, 'text')), REPEAT('b', n % 300)",
+        )
+        .writes(
+            "a, j, b",
+            "{n}, JSON_OBJECT('n', {n}), 'new'",
+            &[
+                "a = {n}",
+                "j = JSON_SET(j, '$.n', {n}, '$.deep[1]', 'short')",
+                "j = JSON_REMOVE(j, '$.deep'), a = {n}",
+                "b = REPEAT('c', {n})",
+                "c = '{n}'",
+                "id = {new}",
+            ],
+        );
+        scenario.session = session.iter().map(|statement| (*statement).to_owned()).collect();
+        scenario
+    }
+
+    /// A plain table with 150 bytes in each row, for tests of what happens around it.
+    pub(crate) fn plain(name: &'static str) -> Scenario {
+        Scenario::new(
+            name,
+            "a INT NOT NULL, b VARCHAR(200) NOT NULL",
+            "ADD COLUMN c INT NOT NULL DEFAULT 1, ADD INDEX ab (a, b)",
+        )
+        .seed("a, b", "n, REPEAT('x', 150)")
+        .writes("a, b", "{n}, 'new'", &["b = 'changed {n}'", "a = {n}", "id = {new}"])
+    }
+
+    /// Seeds another number of rows.
+    pub(crate) fn rows(mut self, rows: i64) -> Self {
+        for seed in &mut self.seed {
+            *seed = seed.replace(&format!("n <= {}", self.ids), &format!("n <= {rows}"));
+        }
+        self.ids = rows;
+        self
     }
 
     /// Seeds every number up to `ids` with these columns and expressions over `n`.
@@ -157,6 +205,16 @@ impl Scenario {
         let outcome = self.run(db).await.unwrap_or_else(|error| panic!("{}: {error}", self.name));
         self.assert_equal(db).await;
         outcome
+    }
+
+    /// Asserts one of the two good ends: done, and equal to the twin, or ended with everything as it was.
+    pub(crate) async fn assert_right(&self, db: &Database, outcome: &Result<Outcome, Error>) {
+        let Err(error) = outcome else { return self.assert_equal(db).await };
+        assert_ne!(error.kind(), Kind::Ambiguous, "{}: {error}", self.name);
+        let tables: Vec<String> = db.fingerprint().await.into_iter().map(|(t, ..)| t).collect();
+        assert_eq!(tables, ["numbers", "t", "twin"], "{}: left behind after: {error}", self.name);
+        let mut conn = db.conn().await;
+        compare(&mut conn, self.name, self.table, self.twin(), false).await;
     }
 
     /// Alters the twin natively and compares.
