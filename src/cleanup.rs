@@ -2,11 +2,16 @@
 //!
 //! A table is dropped for one of three reasons: its comment carries replank's mark as a state table;
 //! the registry in such a table names it as the shadow table; or, if asked for, its comment carries the
-//! mark as an old table. The run lock is taken first, so that nothing is taken from a run that lives.
+//! mark as an old table. The run lock is taken first, and transactions of the dead run are waited for,
+//! so that nothing is taken from a run that lives.
+//!
+//! A run that had swapped the tables when it ended is brought to its end instead: the old table gets its
+//! mark, and only the state table goes.
 
 use mysql_async::prelude::Queryable;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::run::{Broom, Earlier, earlier_run, look, mark_old};
 use crate::schema::table::Table;
 use crate::server::{RunLock, Server, Session, SessionSettings, to_error};
 use crate::sql::TableName;
@@ -39,20 +44,18 @@ pub async fn cleanup(
         }
         let source = name.sibling(&registry.source);
         let lock = RunLock::acquire(server, &source).await?;
-        let shadow = name.sibling(&registry.shadow);
-        if Table::exists(&mut session, &shadow).await? {
-            drop_table(&mut session, &shadow, "shadow table", &mut dropped).await?;
-        } else {
-            // The run ended between the swap and its end: the old table has no mark yet.
-            let kept = name.sibling(&registry.old);
-            if old
-                && Table::exists(&mut session, &kept).await?
-                && Table::exists(&mut session, &source).await?
-            {
-                drop_table(&mut session, &kept, "old table", &mut dropped).await?;
+        if let Some(earlier) = look(server, &mut session, &source).await? {
+            let Earlier { names, .. } = &earlier;
+            if earlier.swapped {
+                let broom = server.session(&SessionSettings::default()).await?;
+                let mut broom = Broom::new(server, broom).await;
+                mark_old(&mut broom, names, &earlier.mark()).await?;
+                broom.put_away().await;
+            } else if Table::exists(&mut session, &names.shadow).await? {
+                drop_table(&mut session, &names.shadow, "shadow table", &mut dropped).await?;
             }
+            drop_table(&mut session, &names.state, "state of a run", &mut dropped).await?;
         }
-        drop_table(&mut session, &name, "state of a run", &mut dropped).await?;
         lock.release().await;
     }
     if old {
@@ -65,6 +68,21 @@ pub async fn cleanup(
     }
     session.close().await;
     Ok(dropped)
+}
+
+/// Undoes a stopped run on a table: the shadow table and the state table go. Returns what was dropped.
+///
+/// # Errors
+/// Refused when there is no such run, or when it is alive.
+pub async fn abort(server: &Server, table: &TableName) -> Result<Vec<(TableName, &'static str)>> {
+    let mut session = server.session(&SessionSettings::default()).await?;
+    let found = earlier_run(&mut session, table).await?;
+    session.close().await;
+    if found.is_none() {
+        return Err(Error::refused(format!("there is no run on {table}"))
+            .remedy("`replank status` shows which runs there are."));
+    }
+    cleanup(server, table.schema.as_str(), Some(table.table.as_str()), false).await
 }
 
 /// Tables of the schema whose comment begins with the mark and these words, with their comments.

@@ -51,6 +51,7 @@ pub struct Error {
     kind: Kind,
     what: String,
     remedy: Option<String>,
+    keeps_progress: bool,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -60,7 +61,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind`; `what` names the object and says what happened to it.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Error { kind, what: what.into(), remedy: None, source: None }
+        Error { kind, what: what.into(), remedy: None, keeps_progress: false, source: None }
     }
 
     /// Nothing was touched: see [`Kind::Refused`].
@@ -87,6 +88,14 @@ impl Error {
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// Marks an error after which the run can be continued, or is being continued by another process: so
+    /// what it has created must stay.
+    #[must_use]
+    pub fn keeping_progress(mut self) -> Self {
+        self.keeps_progress = true;
         self
     }
 
@@ -122,6 +131,11 @@ impl Error {
     /// What happened to which object.
     pub fn what(&self) -> &str {
         &self.what
+    }
+
+    /// Whether what the run has created must stay: see [`keeping_progress`](Self::keeping_progress).
+    pub fn keeps_progress(&self) -> bool {
+        self.keeps_progress
     }
 
     /// What to do next, where there is something to do.

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::key::{Key, KeySpec};
 use crate::ledger::{Edge, Range};
 use crate::plan::Plan;
-use crate::server::{Fault, Session, fault_of, to_error};
+use crate::server::{Fault, Owner, Session, fault_of, to_error};
 use crate::state::StateTable;
 
 /// What every worker knows.
@@ -20,6 +20,8 @@ pub struct Context {
     pub plan: Arc<Plan>,
     /// The run's state table.
     pub state: StateTable,
+    /// Who may write to the shadow table.
+    pub owner: Owner,
     /// A comment that the run's own DDL carries, so that the stream knows it from another session's.
     pub mark: String,
 }
@@ -31,6 +33,8 @@ pub enum Failure {
     Driver(mysql_async::Error),
     /// The run has to stop.
     Stop(Error),
+    /// The run lock was not this process's own when the work was to be committed.
+    NotOwner,
 }
 
 impl From<mysql_async::Error> for Failure {
@@ -51,6 +55,8 @@ impl Failure {
         match self {
             Failure::Driver(error) => fault_of(error),
             Failure::Stop(_) => Fault::Permanent,
+            // It is taken again if nobody else has it; if somebody has, the run ends.
+            Failure::NotOwner => Fault::Retry,
         }
     }
 
@@ -59,6 +65,10 @@ impl Failure {
         match self {
             Failure::Driver(error) => to_error(error, doing),
             Failure::Stop(error) => error,
+            Failure::NotOwner => Error::transient(format!(
+                "{doing}: the run lock is not held by this process any more"
+            ))
+            .keeping_progress(),
         }
     }
 }
@@ -97,6 +107,15 @@ pub fn describe_range(key: &KeySpec, range: &Range<Key>) -> String {
 pub async fn fetch_keys(session: &mut Session, key: &KeySpec, query: &str) -> Work<Vec<Key>> {
     let rows: Vec<Row> = session.query(query).await?;
     rows.into_iter().map(|row| Ok(key.from_row(&row.unwrap())?)).collect()
+}
+
+/// Commits, if this process still holds the run lock.
+pub async fn commit(session: &mut Session, context: &Context) -> Work<()> {
+    if !context.owner.confirm(session).await? {
+        return Err(Failure::NotOwner);
+    }
+    session.query_drop("COMMIT").await?;
+    Ok(())
 }
 
 /// Ends a transaction that failed. A connection that is gone has rolled back by itself.

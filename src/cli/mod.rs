@@ -21,7 +21,7 @@ const EXIT_CODES: &str = "Exit codes:
   1    failed; the source table is untouched
   2    refused, or bad arguments; nothing was created or changed
   3    the outcome of the swap is unknown; the message says how to find out
-  130  interrupted; everything is cleaned up";
+  130  interrupted; what was copied is kept for the same command to go on with (see --stop-keeps)";
 
 /// Online schema change for MySQL: an ALTER TABLE on a large table that is in use.
 #[derive(Debug, Parser)]
@@ -43,6 +43,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Remove what an abandoned run left, and only that
     Cleanup(cleanup::CleanupArgs),
+    /// Undo a stopped run on a table
+    Abort(cleanup::AbortArgs),
 }
 
 /// Parses the arguments, carries out the command, and reports an error as the documentation says.
@@ -89,6 +91,7 @@ async fn execute(command: Command) -> Result<(), Error> {
         Command::Plan(args) => plan::plan(args).await,
         Command::Demo(args) => demo::demo(args).await,
         Command::Cleanup(args) => cleanup::cleanup(args).await,
+        Command::Abort(args) => cleanup::abort(args).await,
     }
 }
 
@@ -125,10 +128,12 @@ pub(crate) fn stop_on_signal() -> crossbeam_channel::Receiver<()> {
                 _ = terminate.recv() => {}
             }
             if attempt > 0 {
-                eprintln!("replank: ended at once; `replank cleanup` removes what is left");
+                eprintln!(
+                    "replank: ended at once; the same command goes on, `replank abort` removes what is left"
+                );
                 std::process::exit(i32::from(Kind::Interrupted.exit_code()));
             }
-            tracing::warn!("stopping; once more to end at once, without cleaning up");
+            tracing::warn!("stopping; once more to end at once");
             // A full channel means that the wish is known already.
             let _ = sender.try_send(());
         }

@@ -8,7 +8,7 @@ use super::output::OutputArgs;
 use super::target::AlterArgs;
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::run::{Broom, check, create, open};
+use crate::run::{Broom, aim, check, create, open};
 use crate::server::RunLock;
 
 #[derive(Debug, Args)]
@@ -22,11 +22,12 @@ pub(super) struct PlanArgs {
 pub(super) async fn plan(args: PlanArgs) -> Result<()> {
     let (server, request) = args.alter.resolve()?;
     let mut session = open(&server).await?;
-    let checked = check(&mut session, &request).await?;
-    let names = checked.names.clone();
-    let clauses = checked.alter.clauses.clone();
-    let lock = RunLock::acquire(&server, &checked.source.name).await?;
-    let (session, prepared) = create(&server, session, checked, &request, &lock).await?;
+    let aim = aim(&mut session, &request).await?;
+    let clauses = aim.alter.clauses.clone();
+    let source = check(&mut session, &aim).await?;
+    let lock = RunLock::acquire(&server, &aim.source).await?;
+    let (session, prepared) = create(&server, session, aim, source, &request, &lock).await?;
+    let names = prepared.context.plan.names.clone();
     let mut broom = Broom::new(&server, session).await;
     broom.drop(&[names.shadow, names.state]).await?;
     broom.put_away().await;

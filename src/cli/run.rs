@@ -29,6 +29,14 @@ pub(super) struct RunArgs {
     /// Drop the old table after the cut-over
     #[arg(long)]
     drop_old: bool,
+    /// Remove what a stopped run on the table has left and start over, instead of going on with it
+    #[arg(long)]
+    restart: bool,
+    /// Whether a run that is stopped by Ctrl-C or SIGTERM keeps what it has copied, for the same command
+    /// to go on with
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    stop_keeps: bool,
     /// How long one chunk should take, in milliseconds; its rows follow from that
     #[arg(long, value_name = "MS", default_value_t = 250,
           value_parser = clap::value_parser!(u64).range(10..=60_000))]
@@ -47,6 +55,8 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         workers: args.workers as usize,
         chunk_time: Duration::from_millis(args.chunk_time),
         keep_old: args.keep_old || !args.drop_old,
+        restart: args.restart,
+        stop_keeps: args.stop_keeps,
     };
     let (server, request) = args.alter.resolve()?;
     let stop = super::stop_on_signal();

@@ -21,7 +21,8 @@ use crate::conflict;
 use crate::key::Key;
 use crate::ledger::{Edge, Range};
 use crate::server::{Fault, Session, duplicate_of, fault_of};
-use crate::work::{Context, Work, describe_range, fetch_keys, range_predicate, rollback};
+use crate::state::ChunkNote;
+use crate::work::{Context, Work, commit, describe_range, fetch_keys, range_predicate, rollback};
 
 /// How a chunk ended.
 #[derive(Debug)]
@@ -72,8 +73,8 @@ pub async fn copy_chunk(
     let predicate = range_predicate(&plan.key.source, range)?;
     let began = Instant::now();
     session.query_drop("START TRANSACTION").await?;
-    let note =
-        context.state.chunk_sql(number, &describe_range(&plan.key.source, range), &predicate);
+    let note = ChunkNote::of(range, &describe_range(&plan.key.source, range));
+    let note = context.state.chunk_sql(number, &note)?;
     match session.query_drop(note).await {
         Ok(()) => {}
         Err(error) if fault_of(&error) == Fault::Duplicate => {
@@ -97,6 +98,6 @@ pub async fn copy_chunk(
     let rows = session.affected_rows();
     session.refuse_warnings(&format!("copying {}", plan.names.source)).await?;
     let took = began.elapsed();
-    session.query_drop("COMMIT").await?;
+    commit(session, context).await?;
     Ok(Copied::Rows(rows, took))
 }

@@ -129,7 +129,13 @@ pub async fn demo(
         lock_wait: 1,
         time_zone: None,
     };
-    let how = Options { workers: 1, chunk_time: Duration::from_millis(250), keep_old: true };
+    let how = Options {
+        workers: 1,
+        chunk_time: Duration::from_millis(250),
+        keep_old: true,
+        restart: false,
+        stop_keeps: false,
+    };
     let migration_began = Instant::now();
     let outcome = Box::pin(run(&server, &request, &how, progress, stop)).await?;
     let migration_ended = Instant::now();

@@ -60,6 +60,33 @@ impl Key {
         }
     }
 
+    /// The key as text that [`from_digits`](Self::from_digits) reads: hexadecimal digits of the rank and,
+    /// after a colon, of the raw bytes where there are any.
+    pub fn to_digits(&self) -> String {
+        let digits =
+            |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        match self.raw() {
+            Some(raw) => format!("{}:{}", digits(self.rank()), digits(raw)),
+            None => digits(self.rank()),
+        }
+    }
+
+    /// The key that [`to_digits`](Self::to_digits) wrote; `None` for any other text.
+    pub fn from_digits(text: &str) -> Option<Key> {
+        let bytes = |digits: &str| -> Option<Vec<u8>> {
+            let pairs = digits.as_bytes().chunks(2);
+            pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+        };
+        let readable = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':');
+        if text.is_empty() || !readable || text.split(':').any(|digits| digits.len() % 2 != 0) {
+            return None;
+        }
+        match text.split_once(':') {
+            Some((rank, raw)) => Some(Key::new(&bytes(rank)?, Some(&bytes(raw)?))),
+            None => Some(Key::new(&bytes(text)?, None)),
+        }
+    }
+
     /// The memory that this key holds beyond its own 24 bytes, in bytes.
     pub fn heap_bytes(&self) -> usize {
         match &self.0 {
@@ -110,6 +137,21 @@ mod tests {
         assert_eq!(std::mem::size_of::<Key>(), 24);
         assert_eq!(Key::new(&[7; 22], None).heap_bytes(), 0);
         assert_eq!(Key::new(&[7; 23], None).heap_bytes(), 23);
+    }
+
+    #[test]
+    fn digits_give_the_key_back_and_nothing_else_is_read() {
+        for key in [
+            Key::new(b"\x00\xff", None),
+            Key::new(&[7; 40], None),
+            Key::new(b"ab", Some(b"raw\x00")),
+        ] {
+            let read = Key::from_digits(&key.to_digits()).unwrap();
+            assert_eq!((read.rank(), read.raw()), (key.rank(), key.raw()));
+        }
+        for text in ["", "a", "zz", "ab:c", "ab:cd:ef", "+1", "é"] {
+            assert!(Key::from_digits(text).is_none(), "{text}");
+        }
     }
 
     #[test]

@@ -47,7 +47,7 @@ mod region;
 use std::collections::{BTreeMap, VecDeque};
 
 use region::Regions;
-pub use region::{ChunkId, Edge, Range};
+pub use region::{ChunkId, Edge, Range, gaps};
 
 /// The number of a transaction in the order of the binlog stream; 0 stands before the first one.
 pub type Seq = u64;
@@ -97,13 +97,14 @@ pub struct Ledger<K> {
 impl<K: Ord + Clone> Ledger<K> {
     /// A ledger for a table of which no chunk has been copied.
     pub fn new() -> Self {
-        Ledger::with_unstarted(vec![Range { lo: Edge::Start, hi: Edge::End }])
+        Ledger::with_unstarted(vec![Range { lo: Edge::Start, hi: Edge::End }], 0)
     }
 
-    /// A ledger for a table of which everything outside the given ranges has been copied.
-    pub fn with_unstarted(unstarted: Vec<Range<K>>) -> Self {
+    /// A ledger for a table of which everything outside the given ranges has been copied, by chunks
+    /// with numbers up to `last_chunk`.
+    pub fn with_unstarted(unstarted: Vec<Range<K>>, last_chunk: u64) -> Self {
         Ledger {
-            regions: Regions::new(unstarted),
+            regions: Regions::new(unstarted, last_chunk),
             ahead: BTreeMap::new(),
             due: BTreeMap::new(),
             batches: BTreeMap::new(),

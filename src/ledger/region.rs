@@ -58,12 +58,29 @@ impl<K: Ord> Range<K> {
     }
 }
 
+/// What is left of the key space when these ranges are taken from it, in ascending order.
+pub fn gaps<K: Ord + Clone>(mut taken: Vec<Range<K>>) -> Vec<Range<K>> {
+    taken.sort_by(|a, b| a.lo.cmp(&b.lo));
+    let mut free = Vec::new();
+    let mut reached = Edge::Start;
+    for range in taken {
+        if reached < range.lo {
+            free.push(Range { lo: reached.clone(), hi: range.lo });
+        }
+        reached = reached.max(range.hi);
+    }
+    if reached < Edge::End {
+        free.push(Range { lo: reached, hi: Edge::End });
+    }
+    free
+}
+
 /// Identifies a chunk that has started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChunkId(u64);
 
 impl ChunkId {
-    /// The number of the chunk, counted from 1 in the order of starting.
+    /// The number of the chunk, counted from 1 in the order of starting, over all processes of a run.
     pub fn number(self) -> u64 {
         self.0
     }
@@ -74,13 +91,13 @@ impl ChunkId {
 pub(super) struct Regions<K> {
     unstarted: Vec<Range<K>>,
     copying: BTreeMap<u64, Range<K>>,
-    next_chunk: u64,
+    last_chunk: u64,
 }
 
 impl<K: Ord + Clone> Regions<K> {
-    pub(super) fn new(mut unstarted: Vec<Range<K>>) -> Self {
+    pub(super) fn new(mut unstarted: Vec<Range<K>>, last_chunk: u64) -> Self {
         unstarted.sort_by(|a, b| a.lo.cmp(&b.lo));
-        Regions { unstarted, copying: BTreeMap::new(), next_chunk: 0 }
+        Regions { unstarted, copying: BTreeMap::new(), last_chunk }
     }
 
     pub(super) fn is_unstarted(&self, key: &K) -> bool {
@@ -109,9 +126,9 @@ impl<K: Ord + Clone> Regions<K> {
         } else {
             self.unstarted[at].lo = range.hi.clone();
         }
-        self.next_chunk += 1;
-        self.copying.insert(self.next_chunk, range);
-        Some(ChunkId(self.next_chunk))
+        self.last_chunk += 1;
+        self.copying.insert(self.last_chunk, range);
+        Some(ChunkId(self.last_chunk))
     }
 
     pub(super) fn finish(&mut self, id: ChunkId) {
@@ -132,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_chunk_must_begin_where_an_unstarted_range_begins() {
-        let mut regions = Regions::new(vec![Range { lo: Edge::Start, hi: Edge::End }]);
+        let mut regions = Regions::new(vec![Range { lo: Edge::Start, hi: Edge::End }], 0);
         assert!(regions.start(Range { lo: Edge::At(3), hi: Edge::At(5) }).is_none());
         assert!(regions.start(Range { lo: Edge::Start, hi: Edge::At(5) }).is_some());
         assert!(regions.start(Range { lo: Edge::Start, hi: Edge::At(5) }).is_none());
@@ -143,11 +160,29 @@ mod tests {
 
     #[test]
     fn an_aborted_range_is_offered_before_the_ranges_above_it() {
-        let mut regions = Regions::new(vec![Range { lo: Edge::Start, hi: Edge::End }]);
+        let mut regions = Regions::new(vec![Range { lo: Edge::Start, hi: Edge::End }], 0);
         let first = regions.start(Range { lo: Edge::Start, hi: Edge::At(5) }).unwrap();
         regions.abort(first);
         assert_eq!(regions.next_unstarted(), Some(&Range { lo: Edge::Start, hi: Edge::At(5) }));
         assert!(regions.is_unstarted(&4) && regions.is_unstarted(&6));
+    }
+
+    #[test]
+    fn gaps_are_what_the_chunks_left() {
+        let at = |lo, hi| Range { lo: Edge::At(lo), hi: Edge::At(hi) };
+        assert_eq!(gaps::<i32>(vec![]), [Range { lo: Edge::Start, hi: Edge::End }]);
+        assert_eq!(gaps::<i32>(vec![Range { lo: Edge::Start, hi: Edge::End }]), []);
+        assert_eq!(
+            gaps(vec![at(5, 7), Range { lo: Edge::Start, hi: Edge::At(3) }, at(7, 9)]),
+            [at(3, 5), Range { lo: Edge::At(9), hi: Edge::End }]
+        );
+    }
+
+    #[test]
+    fn numbers_go_on_where_an_earlier_process_ended() {
+        let mut regions = Regions::new(vec![Range { lo: Edge::At(3), hi: Edge::End }], 17);
+        let id = regions.start(Range { lo: Edge::At(3), hi: Edge::End }).unwrap();
+        assert_eq!(id.number(), 18);
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod tests {
     #[test]
     fn every_setting_that_breaks_the_protocol_is_found() {
         let facts = ServerFacts {
+            uuid: String::new(),
             version: "9.7.4".to_owned(),
             version_number: 90_704,
             log_bin: false,

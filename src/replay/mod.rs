@@ -21,7 +21,7 @@ use crate::conflict;
 use crate::error::Error;
 use crate::key::Key;
 use crate::server::{Fault, Session, duplicate_of, fault_of};
-use crate::work::{Context, Work, fetch_keys, rollback};
+use crate::work::{Context, Work, commit, fetch_keys, rollback};
 
 /// How often a batch may pull in the rows that stand in its way before the run stops.
 const MAX_PULLS: usize = 50;
@@ -90,7 +90,7 @@ async fn replace(
         session.refuse_warnings(&format!("replaying changes of {}", plan.names.source)).await?;
     }
     let took = began.elapsed();
-    session.query_drop("COMMIT").await?;
+    commit(session, context).await?;
     Ok(took)
 }
 
@@ -117,7 +117,7 @@ async fn delete_and_insert(
                     .refuse_warnings(&format!("replaying changes of {}", plan.names.source))
                     .await?;
                 let took = began.elapsed();
-                session.query_drop("COMMIT").await?;
+                commit(session, context).await?;
                 return Ok(took);
             }
             Err(error) if fault_of(&error) == Fault::Duplicate => {

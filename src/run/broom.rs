@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 
 use crate::error::{Error, Kind, Result};
+use crate::schema::table::Table;
 use crate::server::{
     ConnectionId, Fault, RECONNECT_FOR, Server, Session, SessionSettings, back_off, fault_of,
     to_error,
@@ -14,6 +15,9 @@ use crate::sql::TableName;
 
 /// How long a connection that has been idle during the run may take to answer.
 const PING: Duration = Duration::from_secs(5);
+
+/// How often reading is tried again.
+const READS: u32 = 10;
 
 /// A session for statements that may be carried out more than once with the same result.
 #[derive(Debug)]
@@ -70,6 +74,31 @@ impl<'a> Broom<'a> {
             }
             tracing::debug!(%error, attempt, doing, "trying again");
             back_off(attempt).await;
+        }
+    }
+
+    /// The comment of a table.
+    ///
+    /// # Errors
+    /// The last attempt's, as [`sweep`](Self::sweep); failed if the table is gone.
+    pub async fn comment(&mut self, table: &TableName) -> Result<String> {
+        let doing = format!("reading the comment of {table}");
+        let mut attempt = 0;
+        loop {
+            let mut session = self.session().await?;
+            match Table::read(&mut session, table).await {
+                Ok(found) => {
+                    self.session = Some(session);
+                    return found
+                        .map(|table| table.comment)
+                        .ok_or_else(|| Error::failed(format!("{doing}: it is gone")));
+                }
+                Err(error) if error.kind() == Kind::Transient && attempt < READS => {
+                    attempt += 1;
+                    back_off(attempt).await;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 

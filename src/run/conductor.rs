@@ -2,16 +2,21 @@
 //! decides what each hand does next.
 //!
 //! It is a loop of two steps: hand out work to whoever is idle, then wait for the next event. All state
-//! of the run lives here, so nothing needs a lock; all I/O is done by the hands and the stream.
+//! of the run lives here, so nothing needs a lock; all I/O is done by the hands and the stream. The
+//! decisions of the cut-over are in the module `cut_over`.
+
+mod cut_over;
 
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select};
 
+use super::checkpointing::Checkpointing;
 use super::copying::Copying;
 use super::hands::Hands;
 use super::heart::{Heart, Need};
 use super::job::{Job, Message, Report, Role};
+use super::start::Start;
 use super::swapping::{Step, Swapping};
 use super::tally::Tally;
 use super::verifying::Verifying;
@@ -20,6 +25,7 @@ use crate::key::Key;
 use crate::ledger::Ledger;
 use crate::pace::Sizer;
 use crate::progress::{Phase, Progress};
+use crate::state::{Checkpoint, now};
 use crate::stream::Delivery;
 
 /// The least time between two replays, in which changes of one row collapse into one.
@@ -62,15 +68,19 @@ pub(crate) struct Conductor {
     progress: Progress,
     tally: Tally,
     phase_began: Instant,
+    checkpointing: Checkpointing,
+    start: Start,
+    /// The heartbeat of an earlier process that has to come back before any of this one's.
+    proof: Option<u64>,
 }
 
 impl Conductor {
-    pub(crate) fn new(hands: Hands, limits: Limits, progress: Progress) -> Self {
+    pub(crate) fn new(start: Start, hands: Hands, limits: Limits, progress: Progress) -> Self {
         let chunk = Sizer::new(limits.chunk_time, 1_000, MAX_CHUNK);
         Conductor {
-            ledger: Ledger::new(),
+            ledger: start.ledger(),
             hands,
-            heart: Heart::new(),
+            heart: Heart::after(start.last_heartbeat),
             phase: Phase::Copy,
             copying: Copying::new(chunk.clone()),
             verifying: Verifying::new(chunk),
@@ -82,6 +92,9 @@ impl Conductor {
             progress,
             tally: Tally::default(),
             phase_began: Instant::now(),
+            checkpointing: Checkpointing::new(start.position.clone()),
+            proof: Some(start.last_heartbeat).filter(|last| *last > 0),
+            start,
         }
     }
 
@@ -136,11 +149,31 @@ impl Conductor {
             self.ledger.change(key, seq);
         }
         for (id, seq) in delivery.heartbeats {
+            self.prove(id)?;
             self.ledger.heartbeat_seen(id, seq);
             self.heart.came_back(id, seq);
         }
         self.ledger.transaction_end(delivery.received);
+        self.checkpointing.delivered(delivery.boundary, &delivery.xa);
         self.verifying.judge(&mut self.ledger, self.heart.seen())
+    }
+
+    /// A run that goes on has to find the last heartbeat of before in the binlog: else this is not the
+    /// binlog that it was reading, and changes may be missing from it.
+    fn prove(&mut self, id: u64) -> Result<()> {
+        match self.proof {
+            Some(last) if id == last => self.proof = None,
+            Some(last) if id > last => {
+                return Err(Error::failed(format!(
+                    "the binlog does not hold heartbeat {last}, which the stopped run had written: it \
+                     was reset, or this is another server"
+                ))
+                .remedy("Start over with --restart.")
+                .keeping_progress());
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn reported(&mut self, message: Message) -> Result<()> {
@@ -222,45 +255,6 @@ impl Conductor {
         }
     }
 
-    fn lock_answered(&mut self, granted: bool) -> Result<()> {
-        let Step::Locking { asked } = self.swapping.step else { return Ok(()) };
-        if !granted {
-            return self.attempt_ended(
-                "a transaction or a long statement on the table held it; the lock was given up",
-            );
-        }
-        let suspects = self.verifying.suspects.keys();
-        self.swapping.step = Step::Draining {
-            asked,
-            granted: Instant::now(),
-            heartbeat: self.heart.next(),
-            looking: (!suspects.is_empty()).then_some(suspects),
-        };
-        Ok(())
-    }
-
-    fn attempt_ended(&mut self, why: &str) -> Result<()> {
-        let attempts = self.swapping.attempts;
-        match self.swapping.back_off() {
-            Some(pause) => {
-                tracing::warn!(
-                    attempts,
-                    ?pause,
-                    why,
-                    "cut-over given up for now; it will be tried again"
-                );
-                Ok(())
-            }
-            None => Err(Error::failed(format!(
-                "the cut-over failed {attempts} times, at last: {why}"
-            ))
-            .remedy(
-                "Look for long transactions on the table (information_schema.innodb_trx), or \
-                     raise --lock-wait, and start again.",
-            )),
-        }
-    }
-
     // ---- decisions ----------------------------------------------------------------------------
 
     /// Goes on to the next phase or step where the present one is complete.
@@ -277,40 +271,6 @@ impl Conductor {
             _ => {}
         }
         Ok(())
-    }
-
-    fn advance_cut_over(&mut self) {
-        match &self.swapping.step {
-            Step::Pausing { until } if Instant::now() >= *until => {
-                self.swapping.step = Step::CatchingUp { since: Instant::now() };
-            }
-            Step::CatchingUp { .. }
-                if !self.swapping.carried && self.hands.is_idle(Role::Cutter) =>
-            {
-                self.swapping.carried = true;
-                self.hands.give(Role::Cutter, Job::CarryAutoIncrement);
-            }
-            Step::CatchingUp { .. } if self.is_ready_to_lock() && self.replays == 0 => {
-                self.swapping.attempts += 1;
-                self.swapping.carried = false;
-                self.swapping.step = Step::Locking { asked: Instant::now() };
-                let wait =
-                    u32::try_from(self.limits.lock_wait.as_secs()).unwrap_or(u32::MAX).max(1);
-                self.hands.give(Role::Cutter, Job::Lock { wait });
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether so little is left, and the server so calm, that the lock may be asked for. Then no
-    /// replay is begun any more, and those under way come to their end.
-    fn is_ready_to_lock(&self) -> bool {
-        self.phase == Phase::CutOver
-            && matches!(self.swapping.step, Step::CatchingUp { .. })
-            && self.swapping.carried
-            && self.hands.is_idle(Role::Cutter)
-            && self.ledger.backlog() <= self.swapping.tolerated_backlog()
-            && (self.heart.is_calm() || self.swapping.is_impatient())
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -369,8 +329,9 @@ impl Conductor {
 
     fn hand_out(&mut self) {
         if self.hands.is_idle(Role::Heart) && self.heart.due_in(self.need()).is_zero() {
+            let checkpoint = self.checkpoint().map(Box::new);
             let id = self.heart.send();
-            self.hands.give(Role::Heart, Job::Heartbeat { id });
+            self.hands.give(Role::Heart, Job::Heartbeat { id, checkpoint });
         }
         // The first heartbeat proves that the stream works, and that everything before it is visible.
         if self.ledger.visible() == 0 {
@@ -428,54 +389,47 @@ impl Conductor {
         }
     }
 
-    fn hand_out_cut_over(&mut self) {
-        if !self.hands.is_idle(Role::Cutter) {
-            return;
+    /// A checkpoint, if one is due. There is none under the cut-over's lock, where every byte of a commit
+    /// is waited for.
+    fn checkpoint(&mut self) -> Option<Checkpoint> {
+        if !self.checkpointing.is_due() || self.swapping.reserves_replay() {
+            return None;
         }
-        let overdue = self.swapping.is_overdue();
-        let Step::Draining { asked, granted, heartbeat, looking } = &mut self.swapping.step else {
-            return;
-        };
-        if overdue {
-            self.swapping.step = Step::Unlocking;
-            self.hands.give(Role::Cutter, Job::Unlock);
-            return;
-        }
-        if let Some(batch) = self.ledger.next_batch(MAX_BATCH as usize) {
-            self.replays += 1;
-            self.hands.give(Role::Cutter, Job::Replay { batch: batch.id, keys: batch.keys });
-            return;
-        }
-        // Everything was delivered that was written before the lock, it is visible, and nothing is
-        // left to replay.
-        let delivered = self.heart.seen_since(*heartbeat);
-        if !delivered.is_some_and(|seq| self.ledger.is_drained(seq)) {
-            return;
-        }
-        if let Some(keys) = looking.clone() {
-            self.hands.give(Role::Cutter, Job::CompareKeys { keys });
-            return;
-        }
-        self.swapping.step = Step::Swapping { asked: *asked, granted: *granted };
-        self.hands.give(Role::Cutter, Job::Swap);
+        self.checkpointing.begun();
+        let position = self.checkpointing.place(self.ledger.safe_position()).clone();
+        let shown = self.progress.snapshot();
+        Some(Checkpoint {
+            position,
+            phase: self.phase,
+            rows_copied: shown.rows_copied,
+            rows_estimated: shown.rows_estimated,
+            rows_verified: shown.rows_verified,
+            keys_replayed: shown.keys_replayed,
+            backlog: shown.backlog,
+            waiting: self.waiting(),
+            written: now(),
+        })
     }
 
-    fn publish(&self) {
-        let waiting = match &self.swapping.step {
+    fn waiting(&self) -> Option<String> {
+        match &self.swapping.step {
             Step::Pausing { .. } => Some("pausing before the next cut-over attempt".to_owned()),
             Step::CatchingUp { .. } if self.phase == Phase::CutOver => {
                 Some("waiting for a quiet moment".to_owned())
             }
             Step::Locking { .. } => Some("waiting for the table lock".to_owned()),
             _ => None,
-        };
+        }
+    }
+
+    fn publish(&self) {
         self.progress.update(|snapshot| {
-            snapshot.rows_copied = self.tally.rows_copied;
+            snapshot.rows_copied = self.start.rows_copied + self.tally.rows_copied;
             snapshot.rows_verified = self.tally.rows_verified;
-            snapshot.keys_replayed = self.tally.keys_replayed;
+            snapshot.keys_replayed = self.start.keys_replayed + self.tally.keys_replayed;
             snapshot.backlog = self.ledger.backlog() as u64;
             snapshot.stream_lag = self.heart.lag();
-            snapshot.waiting = waiting;
+            snapshot.waiting = self.waiting();
         });
     }
 }

@@ -88,7 +88,8 @@ impl Hand {
                     if losses > MAX_LOSSES {
                         return Err(failure
                             .into_error(&self.describe(&job))
-                            .into_kind(Kind::Failed));
+                            .into_kind(Kind::Failed)
+                            .keeping_progress());
                     }
                     tracing::warn!(role = ?self.role, error = %failure.into_error(&self.describe(&job)),
                         "connection lost; connecting again");
@@ -105,7 +106,7 @@ impl Hand {
                     retries += 1;
                     let error = failure.into_error(&self.describe(&job));
                     if retries > MAX_RETRIES {
-                        return Err(error.into_kind(Kind::Failed));
+                        return Err(error.into_kind(Kind::Failed).keeping_progress());
                     }
                     tracing::debug!(role = ?self.role, %error, retries, "trying again");
                     back_off(retries).await;
@@ -200,8 +201,9 @@ impl Hand {
                 let compared = verify::compare_keys(session, context, keys).await?;
                 Report::KeysCompared { keys: keys.clone(), compared }
             }
-            Job::Heartbeat { id } => {
-                session.query_drop(context.state.heartbeat_sql(*id)).await?;
+            Job::Heartbeat { id, checkpoint } => {
+                let beat = context.state.heartbeat_sql(*id, checkpoint.as_deref())?;
+                session.query_drop(beat).await?;
                 // A second attempt, after a lost answer to the first, matches the row and changes nothing.
                 if session.affected_rows() != 1 && !session.info().contains("matched: 1") {
                     return Err(Error::failed(format!(
@@ -224,6 +226,9 @@ impl Hand {
             }
             Job::Swap => {
                 cutover::carry_auto_increment(session, context).await?;
+                if !context.owner.confirm(session).await? {
+                    return Err(Failure::NotOwner);
+                }
                 cutover::swap(session, context, &self.server, RENAME_ANSWER).await?;
                 Report::Swapped
             }
@@ -232,7 +237,7 @@ impl Hand {
 
     async fn connect(&self) -> Result<Session> {
         let session = self.server.session_within(&self.settings, RECONNECT_FOR).await;
-        session.map_err(|error| error.into_kind(Kind::Failed))
+        session.map_err(|error| error.into_kind(Kind::Failed).keeping_progress())
     }
 
     /// Ends a lost connection at the server, where its transaction may hold rows that the next attempt

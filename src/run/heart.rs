@@ -29,6 +29,8 @@ const RECENT: usize = 5;
 /// The heartbeats of a run.
 #[derive(Debug)]
 pub(crate) struct Heart {
+    /// The last heartbeat of an earlier process of the run.
+    last: u64,
     sent: u64,
     sent_at: Instant,
     /// When each heartbeat was sent that has not come back.
@@ -41,9 +43,11 @@ pub(crate) struct Heart {
 }
 
 impl Heart {
-    pub(crate) fn new() -> Self {
+    /// The heart of a run whose last heartbeat so far has this number; 0 for a new run.
+    pub(crate) fn after(last: u64) -> Self {
         Heart {
-            sent: 0,
+            last,
+            sent: last,
             sent_at: Instant::now(),
             waiting: VecDeque::new(),
             seen: (0, 0),
@@ -60,7 +64,7 @@ impl Heart {
 
     /// How long until a heartbeat is due; zero when it is.
     pub(crate) fn due_in(&self, need: Need) -> Duration {
-        if self.sent == 0 {
+        if self.sent == self.last {
             return Duration::ZERO;
         }
         let pause = match need {

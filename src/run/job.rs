@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::key::Key;
 use crate::ledger::{BatchId, ChunkId, Edge, Range};
+use crate::state::Checkpoint;
 use crate::verify::Compared;
 
 /// A piece of work for a hand.
@@ -20,8 +21,8 @@ pub(crate) enum Job {
     CompareRange { ticket: u64, range: Range<Key> },
     /// Compare single rows of both tables.
     CompareKeys { keys: Vec<Key> },
-    /// Commit a heartbeat.
-    Heartbeat { id: u64 },
+    /// Commit a heartbeat, with a checkpoint if one is due.
+    Heartbeat { id: u64, checkpoint: Option<Box<Checkpoint>> },
     /// Bring the shadow table's AUTO_INCREMENT to the source's.
     CarryAutoIncrement,
     /// Take the cut-over's locks.

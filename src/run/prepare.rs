@@ -18,7 +18,7 @@ use crate::server::{
     Fault, RunLock, Server, ServerFacts, Session, SessionSettings, fault_of, to_error,
 };
 use crate::sql::{TableName, text};
-use crate::state::{Registry, StateTable, run_mark};
+use crate::state::{Registry, StateTable, Terms, run_mark, structure};
 use crate::work::Context;
 
 /// What is to be done to which table.
@@ -36,49 +36,61 @@ pub struct Request {
     pub time_zone: Option<String>,
 }
 
-/// What the checks found; nothing has been created yet.
-#[derive(Debug)]
-pub struct Checked {
+/// What is to be altered, and how.
+#[derive(Debug, Clone)]
+pub struct Aim {
     /// The server.
     pub facts: ServerFacts,
     /// The source.
-    pub source: Table,
+    pub source: TableName,
     /// The ALTER.
     pub alter: AlterStatement,
-    /// The names of the run's tables.
-    pub names: Names,
 }
 
-/// Reads the request and the table, and checks everything that can be checked without creating
-/// anything.
+/// Reads the request.
+///
+/// # Errors
+/// Refused when it contradicts itself, or the server is of another kind.
+pub async fn aim(session: &mut Session, request: &Request) -> Result<Aim> {
+    let facts = ServerFacts::read(session).await?;
+    let (source, alter) = target(&facts, request)?;
+    Ok(Aim { facts, source, alter })
+}
+
+/// Reads the table, and checks everything that can be checked without creating anything.
 ///
 /// # Errors
 /// Refused with all findings.
-pub async fn check(session: &mut Session, request: &Request) -> Result<Checked> {
-    let facts = ServerFacts::read(session).await?;
-    let (name, alter) = target(&facts, request)?;
-    let mut findings = preflight::settings(&facts);
-    findings.extend(preflight::privileges(session, &name.schema).await?);
+pub async fn check(session: &mut Session, aim: &Aim) -> Result<Table> {
+    let mut findings = preflight::settings(&aim.facts);
+    findings.extend(preflight::privileges(session, &aim.source.schema).await?);
     preflight::refuse(findings)?;
-    let source = Table::read(session, &name).await?.ok_or_else(|| {
-        Error::refused(format!("there is no table {name}"))
+    let source = Table::read(session, &aim.source).await?.ok_or_else(|| {
+        Error::refused(format!("there is no table {}", aim.source))
             .remedy("Check --database and --table; mind the case of the name.")
     })?;
-    let mut findings = preflight::structure(&source, &alter);
+    let mut findings = preflight::structure(&source, &aim.alter);
     findings.extend(preflight::foreign_keys(session, &source).await?);
     findings.extend(preflight::triggers(session, &source).await?);
-    findings.extend(preflight::views(session, &source, &alter).await?);
+    findings.extend(preflight::views(session, &source, &aim.alter).await?);
     preflight::refuse(findings)?;
+    Ok(source)
+}
+
+/// Chooses the names of a run's tables.
+///
+/// # Errors
+/// Refused when they are taken.
+async fn choose_names(session: &mut Session, source: &TableName) -> Result<Names> {
     let existing: Vec<String> = session
         .exec(
             "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?",
-            (name.schema.as_str(),),
+            (source.schema.as_str(),),
         )
         .await
         .map_err(|e| to_error(e, "reading the names of tables"))?;
     let existing: HashSet<String> = existing.into_iter().map(|name| name.to_lowercase()).collect();
-    let names = Names::choose(&source.name, &existing)?;
-    Ok(Checked { facts, source, alter, names })
+    Names::choose(source, &existing)
 }
 
 /// The table that is meant, and what is to be done to it.
@@ -127,12 +139,13 @@ pub struct Prepared {
 pub async fn create(
     server: &Server,
     mut session: Session,
-    checked: Checked,
+    aim: Aim,
+    source: Table,
     request: &Request,
-    _lock: &RunLock,
+    lock: &RunLock,
 ) -> Result<(Session, Prepared)> {
     let mut created = Vec::new();
-    let outcome = build(&mut session, checked, request, &mut created).await;
+    let outcome = build(&mut session, aim, source, request, lock, &mut created).await;
     match outcome {
         Ok(prepared) => Ok((session, prepared)),
         Err(error) => {
@@ -152,21 +165,61 @@ pub async fn create(
 /// answer was lost. A table that was there before is never among them.
 async fn build(
     session: &mut Session,
-    checked: Checked,
+    aim: Aim,
+    source: Table,
     request: &Request,
+    lock: &RunLock,
     created: &mut Vec<TableName>,
 ) -> Result<Prepared> {
-    let Checked { facts, source, alter, names } = checked;
+    let Aim { facts, alter, .. } = aim;
+    let names = choose_names(session, &source.name).await?;
     let run = format!("{:012x}", rand::rng().random_range(0_u64..1 << 48));
     let state = StateTable::at(names.state.clone());
-    let registry = Registry::new(&names, &run, &alter.clauses);
+    let by: Option<String> = session
+        .query_first("SELECT USER()")
+        .await
+        .map_err(|e| to_error(e, "reading the name of the account"))?;
+    let registry = Registry::new(&names, &run, &alter.clauses, &by.unwrap_or_default());
     create_table(session, &names.state, &state.create_sql(&registry), created).await?;
     state.register(session, &registry).await?;
     let like = format!("CREATE TABLE {} LIKE {}", names.shadow, names.source);
     create_table(session, &names.shadow, &like, created).await?;
-    let (plan, settings) = shadow(session, &facts, source, &alter, &names, request).await?;
-    let context = Context { plan: Arc::new(plan), state, mark: run_mark(&run) };
+    let checks = alter_shadow(session, &facts, &alter, &names).await?;
+    let started_at: Option<String> = session
+        .query_first("SELECT DATE_FORMAT(NOW(6), '%Y-%m-%d %H:%i:%s.%f')")
+        .await
+        .map_err(|e| to_error(e, "reading the time"))?;
+    let zone = request.time_zone.clone().unwrap_or_else(|| facts.time_zone.clone());
+    let terms = terms(session, &facts, &names, &started_at.unwrap_or_default(), &zone).await?;
+    let (mut plan, settings) = plan(session, source, &alter, &names, &terms).await?;
+    for name in lost_names(&names.source.table, &checks) {
+        plan.warnings.push(format!(
+            "the CHECK constraint {name} gets another name: names of constraints belong to the schema, \
+             where the old table still has it"
+        ));
+    }
+    state.agree(session, &terms).await?;
+    let context =
+        Context { plan: Arc::new(plan), state, owner: lock.owner(), mark: run_mark(&run) };
     Ok(Prepared { facts, context, settings })
+}
+
+/// The terms as they are now.
+pub(crate) async fn terms(
+    session: &mut Session,
+    facts: &ServerFacts,
+    names: &Names,
+    started_at: &str,
+    time_zone: &str,
+) -> Result<Terms> {
+    Ok(Terms {
+        server: facts.uuid.clone(),
+        version: facts.version.clone(),
+        source: structure(&show_create(session, &names.source).await?),
+        shadow: structure(&show_create(session, &names.shadow).await?),
+        started_at: started_at.to_owned(),
+        time_zone: time_zone.to_owned(),
+    })
 }
 
 async fn create_table(
@@ -182,17 +235,15 @@ async fn create_table(
     outcome.map_err(|e| to_error(e, &format!("creating {name}")))
 }
 
-/// Gives the shadow table the user's ALTER, and compares.
+/// Gives the shadow table the user's ALTER. Returns the names of the source's CHECK constraints.
 ///
 /// The ALTER is run under the `sql_mode` of the server's new sessions, as it would be run by hand.
-async fn shadow(
+async fn alter_shadow(
     session: &mut Session,
     facts: &ServerFacts,
-    source: Table,
     alter: &AlterStatement,
     names: &Names,
-    request: &Request,
-) -> Result<(Plan, SessionSettings)> {
+) -> Result<Vec<String>> {
     let checks = check_names(&show_create(session, &names.source).await?);
     let clauses =
         for_shadow(alter, &checks, &check_names(&show_create(session, &names.shadow).await?));
@@ -213,27 +264,27 @@ async fn shadow(
         .query_drop(set_mode(&copy_mode.unwrap_or_default()))
         .await
         .map_err(|e| to_error(e, "setting sql_mode"))?;
+    Ok(checks)
+}
+
+/// Compares the structures of the two tables, and says how sessions have to be set up.
+pub(crate) async fn plan(
+    session: &mut Session,
+    source: Table,
+    alter: &AlterStatement,
+    names: &Names,
+    terms: &Terms,
+) -> Result<(Plan, SessionSettings)> {
     let shadow = Table::read(session, &names.shadow)
         .await?
         .ok_or_else(|| Error::refused(format!("{} is gone after the ALTER", names.shadow)))?;
-    let started_at: Option<String> = session
-        .query_first("SELECT DATE_FORMAT(NOW(6), '%Y-%m-%d %H:%i:%s.%f')")
-        .await
-        .map_err(|e| to_error(e, "reading the time"))?;
-    let mut plan =
-        Plan::new(names.clone(), source, shadow, alter, &started_at.unwrap_or_default())?;
-    for name in lost_names(&names.source.table, &checks) {
-        plan.warnings.push(format!(
-            "the CHECK constraint {name} gets another name: names of constraints belong to the schema, \
-             where the old table still has it"
-        ));
-    }
+    let mut plan = Plan::new(names.clone(), source, shadow, alter, &terms.started_at)?;
     let mut settings = SessionSettings::default();
     if plan.columns.depends_on_time_zone() {
-        let zone = request.time_zone.clone().unwrap_or_else(|| facts.time_zone.clone());
+        let zone = &terms.time_zone;
         let by_timestamp =
             plan.key.source.parts.iter().any(|part| matches!(part.ty, PartType::Timestamp { .. }));
-        if by_timestamp && zone != settings.time_zone {
+        if by_timestamp && *zone != settings.time_zone {
             return Err(Error::refused(format!(
                 "the key of {} is a TIMESTAMP, and the ALTER converts one in the time zone {zone}",
                 names.source
@@ -242,7 +293,7 @@ async fn shadow(
         }
         plan.warnings
             .push(format!("TIMESTAMP values are converted in the time zone {zone} (--time-zone)"));
-        settings.time_zone = zone;
+        settings.time_zone = zone.clone();
     }
     Ok((plan, settings))
 }

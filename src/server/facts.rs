@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 /// Version and settings of the server.
 #[derive(Debug, Clone)]
 pub struct ServerFacts {
+    /// `server_uuid`.
+    pub uuid: String,
     /// As `VERSION()` prints it.
     pub version: String,
     /// `major * 10000 + minor * 100 + patch`, as in version comments.
@@ -51,7 +53,8 @@ impl ServerFacts {
                 "SELECT @@GLOBAL.log_bin, CONCAT(@@GLOBAL.binlog_format, ''), \
                  @@GLOBAL.binlog_order_commits, \
                  @@GLOBAL.read_only OR @@GLOBAL.super_read_only, \
-                 CONCAT(@@GLOBAL.sql_mode, ''), CONCAT(@@GLOBAL.time_zone, '')",
+                 CONCAT(@@GLOBAL.sql_mode, ''), CONCAT(@@GLOBAL.time_zone, ''), \
+                 @@GLOBAL.server_uuid",
             )
             .await
             .map_err(|e| to_error(e, doing))?
@@ -67,6 +70,7 @@ impl ServerFacts {
             read_only: flag(3),
             sql_mode: text(4),
             time_zone: text(5),
+            uuid: text(6),
             version,
         })
     }

@@ -2,22 +2,55 @@
 //!
 //! The lock is a `GET_LOCK` of the server, held by a connection of its own for the whole run: it ends
 //! with the process, however the process ends, and needs no cleaning up.
+//!
+//! # Why two processes never write to one shadow table
+//!
+//! A process may lose the lock and not know it yet. So every transaction asks, as its last statement
+//! before COMMIT, whether the lock is still its process's own ([`Owner::confirm`]); by then it holds a
+//! metadata lock on the shadow table, which it keeps until it has committed. A process that takes a
+//! stopped run up takes the run lock first, and then waits for a lock on the shadow table: what was
+//! confirmed before has been committed by then, and nothing is confirmed any more.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 
 use super::{Server, Session, SessionSettings, to_error};
 use crate::error::{Error, Kind, Result};
-use crate::sql::{TableName, stable_hash};
+use crate::sql::{TableName, stable_hash, text};
 
 /// Held while a run or a clean-up works on a table.
 #[derive(Debug)]
 pub struct RunLock {
     session: Session,
-    name: String,
+    owner: Owner,
     table: TableName,
 }
+
+/// The process that holds a run lock, as its other connections can prove it.
+#[derive(Debug, Clone)]
+pub struct Owner {
+    name: String,
+    /// The number of the connection that holds the lock.
+    connection: Arc<AtomicU32>,
+}
+
+impl Owner {
+    /// Whether the lock is held by this process.
+    ///
+    /// # Errors
+    /// As the server's.
+    pub async fn confirm(&self, session: &mut Session) -> mysql_async::Result<bool> {
+        let holder: Option<Option<u64>> =
+            session.query_first(format!("SELECT IS_USED_LOCK({})", text(&self.name))).await?;
+        Ok(holder.flatten() == Some(u64::from(self.connection.load(Ordering::Acquire))))
+    }
+}
+
+/// How long the lock is waited for: the server may not have noticed yet that its holder was killed.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between two looks at whether the lock is still held.
 const WATCH: Duration = Duration::from_secs(2);
@@ -31,11 +64,16 @@ impl RunLock {
         let mut session = server.session(&SessionSettings::default()).await?;
         let name = lock_name(table);
         let taken: Option<Option<i64>> = session
-            .exec_first("SELECT GET_LOCK(?, 0)", (&name,))
+            .exec_first("SELECT GET_LOCK(?, ?)", (&name, PATIENCE.as_secs()))
             .await
             .map_err(|e| to_error(e, "taking the run lock"))?;
         if taken.flatten() == Some(1) {
-            return Ok(RunLock { session, name, table: table.clone() });
+            let connection = Arc::new(AtomicU32::new(session.id()));
+            return Ok(RunLock {
+                session,
+                owner: Owner { name, connection },
+                table: table.clone(),
+            });
         }
         let holder: Option<(u64, String, Option<String>)> = session
             .exec_first(
@@ -54,6 +92,11 @@ impl RunLock {
             .remedy("Wait for that run to end, or stop it; then start again."))
     }
 
+    /// The proof that this process holds the lock.
+    pub fn owner(&self) -> Owner {
+        self.owner.clone()
+    }
+
     /// Watches the lock, and takes it again when its connection is lost. Returns when another run or
     /// clean-up has taken it meanwhile.
     pub async fn watch(&mut self, server: &Server) -> Error {
@@ -65,20 +108,19 @@ impl RunLock {
             }
             tracing::warn!("the connection that held the run lock is lost; taking the lock again");
             match RunLock::acquire(server, &self.table).await {
-                Ok(again) => *self = again,
+                Ok(again) => {
+                    self.session = again.session;
+                    self.owner.connection.store(self.session.id(), Ordering::Release);
+                }
                 // The server may be starting; the hands notice when it stays away.
                 Err(error) if error.kind() == Kind::Transient => {}
-                Err(error) => return error.into_kind(Kind::Failed),
+                Err(error) => return error.into_kind(Kind::Failed).keeping_progress(),
             }
         }
     }
 
     async fn is_held(&mut self) -> bool {
-        let mine: Result<Option<Option<i64>>, _> = self
-            .session
-            .exec_first("SELECT IS_USED_LOCK(?) = CONNECTION_ID()", (&self.name,))
-            .await;
-        matches!(mine, Ok(Some(Some(1))))
+        matches!(self.owner.confirm(&mut self.session).await, Ok(true))
     }
 
     /// Lets the lock go.

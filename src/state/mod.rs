@@ -1,23 +1,31 @@
-//! The state table: one small InnoDB table beside the source that holds the run's heartbeat, its chunk
-//! progress and the registry of what the run created.
+//! The state table: one small InnoDB table beside the source that holds what a run has to remember: what
+//! it is (registry), what must not change (terms), its chunks, and a heartbeat that carries the checkpoint.
 //!
 //! Its comment carries replank's mark; the registry in it names the shadow table and the old table.
 //! Nothing is ever dropped that is not marked or registered.
+//!
+//! A chunk's note is written in the transaction that copies the chunk (I4), so the notes are the truth
+//! about what the shadow table holds. A checkpoint may be older than the last chunk: its position is safe
+//! at any later time as well ([`crate::ledger::Ledger::safe_position`]).
+
+mod checkpoint;
+mod registry;
 
 use mysql_async::prelude::Queryable;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use checkpoint::{Checkpoint, ChunkNote};
+pub use registry::{Registry, Terms, now, structure};
 
 use crate::error::{Error, Result};
-use crate::key::{KeyPart, KeySpec, PartType};
-use crate::plan::Names;
+use crate::key::{Key, KeyPart, KeySpec, PartType};
+use crate::ledger::Range;
 use crate::server::{Session, to_error};
 use crate::sql::{self, Ident, TableName};
 
 /// The words with which the comment of every table begins that replank may drop.
 pub const MARK: &str = "replank";
-
-/// The format of the registry; a later one is not read.
-const FORMAT: u32 = 1;
 
 /// What a row of the state table is: the first column of its primary key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,40 +34,7 @@ enum Row {
     Registry = 0,
     Heartbeat = 1,
     Chunk = 2,
-}
-
-/// What a run wrote down about itself before it created anything else.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Registry {
-    /// Version of this record.
-    pub format: u32,
-    /// Random identifier of the run.
-    pub run: String,
-    /// Name of the source, without its schema.
-    pub source: String,
-    /// Name of the shadow table.
-    pub shadow: String,
-    /// Name that the source takes at the cut-over.
-    pub old: String,
-    /// The clauses of the ALTER.
-    pub alter: String,
-    /// When the run began, UTC.
-    pub started: String,
-}
-
-impl Registry {
-    /// The registry of a new run.
-    pub fn new(names: &Names, run: &str, alter: &str) -> Self {
-        Registry {
-            format: FORMAT,
-            run: run.to_owned(),
-            source: names.source.table.as_str().to_owned(),
-            shadow: names.shadow.table.as_str().to_owned(),
-            old: names.old.table.as_str().to_owned(),
-            alter: alter.to_owned(),
-            started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        }
-    }
+    Terms = 3,
 }
 
 /// The state table of one run.
@@ -77,6 +52,22 @@ impl StateTable {
     /// Its name.
     pub fn name(&self) -> &TableName {
         &self.name
+    }
+
+    /// Whether the table exists and carries replank's mark.
+    ///
+    /// # Errors
+    /// As the server's.
+    pub async fn is_marked(&self, session: &mut Session) -> Result<bool> {
+        let comment: Option<String> = session
+            .exec_first(
+                "SELECT TABLE_COMMENT FROM information_schema.TABLES \
+                 WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?",
+                (self.name.schema.as_str(), self.name.table.as_str()),
+            )
+            .await
+            .map_err(|e| to_error(e, &format!("looking for {}", self.name)))?;
+        Ok(comment.is_some_and(|comment| comment.starts_with(&format!("{MARK} state of "))))
     }
 
     /// The key of its rows as row events carry it: kind and number.
@@ -113,18 +104,32 @@ impl StateTable {
     /// As the server's.
     pub async fn register(&self, session: &mut Session, registry: &Registry) -> Result<()> {
         let doing = format!("writing the registry to {}", self.name);
-        let body = serde_json::to_string(registry)
-            .map_err(|e| Error::failed(doing.clone()).caused_by(e))?;
         session
             .query_drop(format!(
                 "INSERT INTO {} (kind, id, body) VALUES ({}, 0, {}), ({}, 0, '')",
                 self.name,
                 Row::Registry as u8,
-                sql::text(&body),
+                sql::text(&self.write(registry)?),
                 Row::Heartbeat as u8
             ))
             .await
             .map_err(|e| to_error(e, &doing))
+    }
+
+    /// Writes the terms, when the shadow table is ready to be filled.
+    ///
+    /// # Errors
+    /// As the server's.
+    pub async fn agree(&self, session: &mut Session, terms: &Terms) -> Result<()> {
+        session
+            .query_drop(format!(
+                "INSERT INTO {} (kind, id, body) VALUES ({}, 0, {})",
+                self.name,
+                Row::Terms as u8,
+                sql::text(&self.write(terms)?)
+            ))
+            .await
+            .map_err(|e| to_error(e, &format!("writing the terms to {}", self.name)))
     }
 
     /// Reads the registry.
@@ -132,42 +137,115 @@ impl StateTable {
     /// # Errors
     /// Refused when it was written by a later version of replank.
     pub async fn registry(&self, session: &mut Session) -> Result<Option<Registry>> {
-        let body: Option<String> = session
-            .query_first(format!(
-                "SELECT body FROM {} WHERE kind = {} AND id = 0",
-                self.name,
-                Row::Registry as u8
-            ))
-            .await
-            .map_err(|e| to_error(e, &format!("reading the registry in {}", self.name)))?;
-        let Some(body) = body else { return Ok(None) };
-        let unreadable = || {
-            Error::refused(format!("the registry in {} cannot be read", self.name))
-                .remedy("It was written by another version of replank; use that version.")
-        };
-        let registry: Registry =
-            serde_json::from_str(&body).map_err(|e| unreadable().caused_by(e))?;
-        if registry.format > FORMAT { Err(unreadable()) } else { Ok(Some(registry)) }
+        let Some(body) = self.body(session, Row::Registry).await? else { return Ok(None) };
+        let registry: Registry = self.read(&body)?;
+        if registry.format > registry::FORMAT { Err(self.unreadable()) } else { Ok(Some(registry)) }
     }
 
-    /// The statement that commits heartbeat `id`. It changes the row's key, so that the number is in
-    /// the row event whatever the row image.
-    pub fn heartbeat_sql(&self, id: u64) -> String {
-        format!("UPDATE {} SET id = {id} WHERE kind = {}", self.name, Row::Heartbeat as u8)
+    /// Reads the terms; there are none while the shadow table is being made.
+    ///
+    /// # Errors
+    /// Refused when they were written by another version of replank.
+    pub async fn terms(&self, session: &mut Session) -> Result<Option<Terms>> {
+        match self.body(session, Row::Terms).await? {
+            Some(body) => self.read(&body).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads the number of the last heartbeat and the last checkpoint; there is none before the first
+    /// heartbeat.
+    ///
+    /// # Errors
+    /// Refused when it was written by another version of replank.
+    pub async fn checkpoint(&self, session: &mut Session) -> Result<Option<(u64, Checkpoint)>> {
+        let row: Option<(u64, String)> = session
+            .query_first(format!(
+                "SELECT id, body FROM {} WHERE kind = {}",
+                self.name,
+                Row::Heartbeat as u8
+            ))
+            .await
+            .map_err(|e| to_error(e, &format!("reading the checkpoint in {}", self.name)))?;
+        match row {
+            Some((id, body)) if !body.is_empty() => Ok(Some((id, self.read(&body)?))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads the committed chunks: the highest number, and all ranges.
+    ///
+    /// # Errors
+    /// Refused when they were written by another version of replank.
+    pub async fn chunks(&self, session: &mut Session) -> Result<(u64, Vec<Range<Key>>)> {
+        let rows: Vec<(u64, String)> = session
+            .query(format!(
+                "SELECT id, body FROM {} WHERE kind = {} ORDER BY id",
+                self.name,
+                Row::Chunk as u8
+            ))
+            .await
+            .map_err(|e| to_error(e, &format!("reading the chunks in {}", self.name)))?;
+        let last = rows.last().map_or(0, |(id, _)| *id);
+        let ranges = rows.iter().map(|(_, body)| self.read::<ChunkNote>(body)?.range());
+        Ok((last, ranges.collect::<Result<Vec<_>>>()?))
+    }
+
+    /// The statement that commits heartbeat `id`, with a checkpoint if there is one to be written. It
+    /// changes the row's key, so that the number is in the row event whatever the row image.
+    ///
+    /// # Errors
+    /// Failed if the checkpoint cannot be written as text, which does not happen.
+    pub fn heartbeat_sql(&self, id: u64, checkpoint: Option<&Checkpoint>) -> Result<String> {
+        let body = match checkpoint {
+            Some(checkpoint) => format!(", body = {}", sql::text(&self.write(checkpoint)?)),
+            None => String::new(),
+        };
+        Ok(format!(
+            "UPDATE {} SET id = {id}{body} WHERE kind = {}",
+            self.name,
+            Row::Heartbeat as u8
+        ))
     }
 
     /// The statement that notes a chunk, to be run first in the transaction that copies it (I4).
     ///
     /// As the chunk's number is the key, a second attempt after a lost connection waits for the
     /// first one's transaction to end and meets a duplicate if that one committed after all.
-    pub fn chunk_sql(&self, number: u64, from: &str, to: &str) -> String {
-        let body = serde_json::json!({ "above": from, "to": to }).to_string();
-        format!(
+    ///
+    /// # Errors
+    /// Failed if the note cannot be written as text, which does not happen.
+    pub fn chunk_sql(&self, number: u64, note: &ChunkNote) -> Result<String> {
+        Ok(format!(
             "INSERT INTO {} (kind, id, body) VALUES ({}, {number}, {})",
             self.name,
             Row::Chunk as u8,
-            sql::text(&body)
-        )
+            sql::text(&self.write(note)?)
+        ))
+    }
+
+    async fn body(&self, session: &mut Session, row: Row) -> Result<Option<String>> {
+        session
+            .query_first(format!(
+                "SELECT body FROM {} WHERE kind = {} AND id = 0",
+                self.name, row as u8
+            ))
+            .await
+            .map_err(|e| to_error(e, &format!("reading {}", self.name)))
+    }
+
+    fn write<T: Serialize>(&self, record: &T) -> Result<String> {
+        serde_json::to_string(record)
+            .map_err(|e| Error::failed(format!("writing to {}", self.name)).caused_by(e))
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &str) -> Result<T> {
+        serde_json::from_str(body).map_err(|e| self.unreadable().caused_by(e))
+    }
+
+    fn unreadable(&self) -> Error {
+        Error::refused(format!("what {} holds cannot be read", self.name))
+            .remedy("It was written by another version of replank; use that version.")
     }
 }
 

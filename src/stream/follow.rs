@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::XaSpan;
 use super::event::{EventClass, KeyLayout, QueryEvent, RowChange, RowsEvent, TableMap};
 use crate::error::{Error, Result};
 use crate::key::{Key, KeySpec, PartValue, RawKey};
@@ -50,6 +51,7 @@ pub(super) enum Found {
 pub(super) struct Findings {
     pub(super) changes: Vec<(Found, Seq)>,
     pub(super) heartbeats: Vec<(u64, Seq)>,
+    pub(super) xa: Vec<XaSpan>,
 }
 
 #[derive(Debug)]
@@ -77,7 +79,8 @@ pub(super) struct Follower {
     /// The XA transaction whose changes are being read.
     xa: Option<String>,
     xa_changes: Vec<Found>,
-    prepared: HashMap<String, Vec<Found>>,
+    /// Prepared XA transactions: where they were prepared, and what they change.
+    prepared: HashMap<String, (Seq, Vec<Found>)>,
     findings: Findings,
 }
 
@@ -125,7 +128,7 @@ impl Follower {
 
     /// How many changes wait to be taken.
     pub(super) fn waiting(&self) -> usize {
-        self.findings.changes.len() + self.findings.heartbeats.len()
+        self.findings.changes.len() + self.findings.heartbeats.len() + self.findings.xa.len()
     }
 
     /// Reads one event: its type code, its size with header, its body. Returns whether a transaction
@@ -266,7 +269,7 @@ impl Follower {
                 self.xa_changes.clear();
             }
             StatementKind::XaCommit(xid) => {
-                let changes = self.prepared.remove(&xid).ok_or_else(|| {
+                let (prepared, changes) = self.prepared.remove(&xid).ok_or_else(|| {
                     Error::failed(format!(
                         "the XA transaction {xid} was prepared before the run began and has been \
                          committed now: what it changed is not known"
@@ -275,10 +278,13 @@ impl Follower {
                 })?;
                 let seq = self.seq;
                 self.findings.changes.extend(changes.into_iter().map(|change| (change, seq)));
+                self.findings.xa.push(XaSpan { prepared, ended: Some(seq) });
                 return Ok(true);
             }
             StatementKind::XaRollback(xid) => {
-                self.prepared.remove(&xid);
+                if let Some((prepared, _)) = self.prepared.remove(&xid) {
+                    self.findings.xa.push(XaSpan { prepared, ended: Some(self.seq) });
+                }
                 return Ok(true);
             }
             StatementKind::OtherDdl => return Ok(!self.in_transaction),
@@ -345,7 +351,8 @@ impl Follower {
             let seq = self.seq;
             self.findings.changes.extend(changes.into_iter().map(|change| (change, seq)));
         } else {
-            self.prepared.insert(xid, changes);
+            self.findings.xa.push(XaSpan { prepared: self.seq, ended: None });
+            self.prepared.insert(xid, (self.seq, changes));
         }
         Ok(())
     }

@@ -26,4 +26,18 @@ pub struct Delivery {
     pub heartbeats: Vec<(u64, Seq)>,
     /// The last transaction of which the stream has delivered anything.
     pub received: Seq,
+    /// The last transaction that was delivered whole, and where it ends in the binlog.
+    pub boundary: (Seq, Position),
+    /// XA transactions that were prepared, or came to their end.
+    pub xa: Vec<XaSpan>,
+}
+
+/// An XA transaction that changed the source: its rows stand where it was prepared, but count from where
+/// it was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct XaSpan {
+    /// The transaction that prepared it.
+    pub prepared: Seq,
+    /// The transaction that committed it or rolled it back, once there is one.
+    pub ended: Option<Seq>,
 }

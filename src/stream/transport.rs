@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinlogStream, BinlogStreamRequest, Row};
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::Delivery;
@@ -30,7 +31,7 @@ const BATCH: usize = 4_000;
 const WEIGHTS: usize = 500;
 
 /// A place in the binlog between two transactions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The file's name.
     pub file: String,
@@ -170,7 +171,9 @@ impl Reader {
             }
             let since = *lost_since.get_or_insert_with(Instant::now);
             if since.elapsed() > RECONNECT_FOR {
-                return Err(Error::failed(format!("the binlog stream is lost: {why}")));
+                return Err(
+                    Error::failed(format!("the binlog stream is lost: {why}")).keeping_progress()
+                );
             }
             tracing::warn!(why, position = ?self.boundary.0, "binlog stream lost; connecting again");
             self.follower.rewind(self.boundary.1);
@@ -249,11 +252,12 @@ impl Reader {
     /// An error in the stream: of the connection, which is opened again, or of the server, which is not.
     fn broken(&self, error: mysql_async::Error) -> Result<End> {
         match &error {
-            mysql_async::Error::Server(server) if server.code == 1236 => Err(Error::failed(format!(
-                "the server ended the binlog stream, as it does when a binlog was purged that is \
-                 still needed: {}",
-                server.message
-            ))
+            mysql_async::Error::Server(server) if server.code == 1236 => Err(Error::failed(
+                format!(
+                    "the server cannot send the binlog from {} at {} on, as when it was purged: {}",
+                    self.boundary.0.file, self.boundary.0.offset, server.message
+                ),
+            )
             .remedy("Raise binlog_expire_logs_seconds if binlogs were purged; then start again.")),
             mysql_async::Error::Server(_) => {
                 let error = to_error(error, "reading the binlog");
@@ -283,10 +287,12 @@ impl Reader {
 
     /// Sends what was found. `false` when nobody listens any more.
     async fn deliver(&mut self) -> Result<bool> {
-        let Findings { changes, heartbeats } = self.follower.take();
+        let Findings { changes, heartbeats, xa } = self.follower.take();
         let received = self.follower.seq();
+        let (at, seq) = self.boundary.clone();
         let changes = self.weigh(changes).await?;
-        Ok(self.deliveries.send(Ok(Delivery { changes, heartbeats, received })).is_ok())
+        let delivery = Delivery { changes, heartbeats, received, boundary: (seq, at), xa };
+        Ok(self.deliveries.send(Ok(delivery)).is_ok())
     }
 
     /// Completes keys with text parts by the weights that the server gives them (I6).
@@ -319,7 +325,7 @@ impl Reader {
                     .server
                     .session_within(&SessionSettings::default(), RECONNECT_FOR)
                     .await
-                    .map_err(|error| error.into_kind(Kind::Failed))?,
+                    .map_err(|error| error.into_kind(Kind::Failed).keeping_progress())?,
             };
             let rows: Vec<Row> = match session.query(&query).await {
                 Ok(rows) => rows,
@@ -328,7 +334,7 @@ impl Reader {
                     if error.kind() == Kind::Transient && began.elapsed() < RECONNECT_FOR {
                         continue;
                     }
-                    return Err(error.into_kind(Kind::Failed));
+                    return Err(error.into_kind(Kind::Failed).keeping_progress());
                 }
             };
             self.weigher = Some(session);

@@ -223,5 +223,11 @@ impl Lookout {
 
 /// Options that make several chunks of a small table.
 pub(crate) fn options() -> Options {
-    Options { workers: 2, chunk_time: Duration::from_millis(50), keep_old: true }
+    Options {
+        workers: 2,
+        chunk_time: Duration::from_millis(50),
+        keep_old: true,
+        restart: false,
+        stop_keeps: false,
+    }
 }

@@ -51,7 +51,7 @@ pub(crate) trait Bookkeeper:
 
 impl Bookkeeper for Ledger<Key> {
     fn with_unstarted(unstarted: Vec<Range<Key>>) -> Self {
-        Ledger::with_unstarted(unstarted)
+        Ledger::with_unstarted(unstarted, 0)
     }
     fn ledger(&self) -> &Ledger<Key> {
         self

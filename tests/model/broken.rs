@@ -14,7 +14,7 @@ macro_rules! broken {
 
         impl Bookkeeper for $name {
             fn with_unstarted(unstarted: Vec<Range<Key>>) -> Self {
-                $name(Ledger::with_unstarted(unstarted))
+                $name(Ledger::with_unstarted(unstarted, 0))
             }
             fn ledger(&self) -> &Ledger<Key> {
                 &self.0
@@ -144,7 +144,7 @@ pub(crate) struct SettlesUnread {
 
 impl Bookkeeper for SettlesUnread {
     fn with_unstarted(unstarted: Vec<Range<Key>>) -> Self {
-        SettlesUnread { ledger: Ledger::with_unstarted(unstarted), handed: Vec::new() }
+        SettlesUnread { ledger: Ledger::with_unstarted(unstarted, 0), handed: Vec::new() }
     }
     fn ledger(&self) -> &Ledger<Key> {
         &self.ledger
