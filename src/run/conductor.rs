@@ -22,7 +22,7 @@ use super::tally::Tally;
 use super::verifying::Verifying;
 use crate::error::{Error, Kind, Result};
 use crate::key::Key;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Seq};
 use crate::pace::Sizer;
 use crate::progress::{Phase, Progress};
 use crate::state::{Checkpoint, now};
@@ -72,6 +72,9 @@ pub(crate) struct Conductor {
     start: Start,
     /// The heartbeat of an earlier process that has to come back before any of this one's.
     proof: Option<u64>,
+    /// A transaction that may have changed any row: a verification that begins when it is visible finds
+    /// them.
+    unknown: Option<Seq>,
 }
 
 impl Conductor {
@@ -94,6 +97,7 @@ impl Conductor {
             phase_began: Instant::now(),
             checkpointing: Checkpointing::new(start.position.clone()),
             proof: Some(start.last_heartbeat).filter(|last| *last > 0),
+            unknown: None,
             start,
         }
     }
@@ -155,6 +159,7 @@ impl Conductor {
         }
         self.ledger.transaction_end(delivery.received);
         self.checkpointing.delivered(delivery.boundary, &delivery.xa);
+        self.unknown = delivery.unknown.or(self.unknown);
         self.verifying.judge(&mut self.ledger, self.heart.seen())
     }
 
@@ -259,10 +264,24 @@ impl Conductor {
 
     /// Goes on to the next phase or step where the present one is complete.
     fn advance(&mut self) -> Result<()> {
+        let certain = self.unknown.is_none_or(|seq| seq <= self.ledger.visible());
         match self.phase {
-            Phase::Copy if self.ledger.is_copied() && !self.copying.is_blocked() => {
+            Phase::Copy if certain && self.ledger.is_copied() && !self.copying.is_blocked() => {
+                self.unknown = None;
                 self.enter(Phase::Verify);
             }
+            Phase::Verify | Phase::CutOver
+                if certain && self.unknown.is_some() && !self.swapping.reserves_replay() =>
+            {
+                tracing::warn!(
+                    "an XA transaction was committed that was prepared before the run began: it is not \
+                     known what it changed, so the verification begins again"
+                );
+                self.unknown = None;
+                self.verifying.begin_again();
+                self.enter(Phase::Verify);
+            }
+            _ if self.unknown.is_some() => {}
             Phase::Verify if self.verifying.is_done() => {
                 self.enter(Phase::CutOver);
                 self.swapping.step = Step::CatchingUp { since: Instant::now() };
@@ -306,7 +325,11 @@ impl Conductor {
         if self.swapping.is_swapping() {
             // The rename consists of a few syncs to disk, and every commit beside it makes them wait.
             Need::Idle
-        } else if waiting || self.ledger.visible() == 0 || self.verifying.wants_heartbeat() {
+        } else if waiting
+            || self.ledger.visible() == 0
+            || self.unknown.is_some()
+            || self.verifying.wants_heartbeat()
+        {
             Need::Urgent
         } else if self.phase == Phase::CutOver {
             Need::Watchful

@@ -60,6 +60,13 @@ impl Verifying {
         }
     }
 
+    /// Begins again with the first row; suspects stay suspects.
+    pub(crate) fn begin_again(&mut self) {
+        self.known = Edge::Start;
+        self.planned.clear();
+        self.rounds = 0;
+    }
+
     /// The search for the next edge, if one is needed.
     pub(crate) fn seek(&mut self, ahead: usize) -> Option<Job> {
         if self.seeking || self.known == Edge::End || self.planned.len() >= ahead {

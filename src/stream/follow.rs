@@ -52,6 +52,8 @@ pub(super) struct Findings {
     pub(super) changes: Vec<(Found, Seq)>,
     pub(super) heartbeats: Vec<(u64, Seq)>,
     pub(super) xa: Vec<XaSpan>,
+    /// The last transaction of which it is not known what it changed.
+    pub(super) unknown: Option<Seq>,
 }
 
 #[derive(Debug)]
@@ -128,7 +130,10 @@ impl Follower {
 
     /// How many changes wait to be taken.
     pub(super) fn waiting(&self) -> usize {
-        self.findings.changes.len() + self.findings.heartbeats.len() + self.findings.xa.len()
+        self.findings.changes.len()
+            + self.findings.heartbeats.len()
+            + self.findings.xa.len()
+            + usize::from(self.findings.unknown.is_some())
     }
 
     /// Reads one event: its type code, its size with header, its body. Returns whether a transaction
@@ -269,16 +274,16 @@ impl Follower {
                 self.xa_changes.clear();
             }
             StatementKind::XaCommit(xid) => {
-                let (prepared, changes) = self.prepared.remove(&xid).ok_or_else(|| {
-                    Error::failed(format!(
-                        "the XA transaction {xid} was prepared before the run began and has been \
-                         committed now: what it changed is not known"
-                    ))
-                    .remedy("Start again when XA RECOVER shows no prepared transaction.")
-                })?;
                 let seq = self.seq;
-                self.findings.changes.extend(changes.into_iter().map(|change| (change, seq)));
-                self.findings.xa.push(XaSpan { prepared, ended: Some(seq) });
+                match self.prepared.remove(&xid) {
+                    Some((prepared, changes)) => {
+                        let changes = changes.into_iter().map(|change| (change, seq));
+                        self.findings.changes.extend(changes);
+                        self.findings.xa.push(XaSpan { prepared, ended: Some(seq) });
+                    }
+                    // It was prepared before the stream began.
+                    None => self.findings.unknown = Some(seq),
+                }
                 return Ok(true);
             }
             StatementKind::XaRollback(xid) => {

@@ -30,6 +30,9 @@ pub struct Delivery {
     pub boundary: (Seq, Position),
     /// XA transactions that were prepared, or came to their end.
     pub xa: Vec<XaSpan>,
+    /// A transaction of which it is not known what it changed, the source perhaps: the XA COMMIT of what
+    /// was prepared before the stream began.
+    pub unknown: Option<Seq>,
 }
 
 /// An XA transaction that changed the source: its rows stand where it was prepared, but count from where

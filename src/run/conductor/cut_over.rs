@@ -88,7 +88,7 @@ impl Conductor {
         if !self.hands.is_idle(Role::Cutter) {
             return;
         }
-        let overdue = self.swapping.is_overdue();
+        let overdue = self.swapping.is_overdue() || self.unknown.is_some();
         let Step::Draining { asked, granted, heartbeat, looking } = &mut self.swapping.step else {
             return;
         };
