@@ -6,8 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::scenario::{Scenario, Writers};
-use common::{Database, Lookout};
-use mysql_async::Conn;
+use common::{Database, Lookout, replanks_connections};
 use mysql_async::prelude::Queryable;
 use replank::error::Kind;
 use replank::progress::Phase;
@@ -20,16 +19,6 @@ async fn own_server() -> ThrowawayServer {
         .start()
         .await
         .expect("a server")
-}
-
-/// The connections that are replank's, in no order.
-async fn replanks_connections(conn: &mut Conn) -> Vec<u64> {
-    conn.query(
-        "SELECT PROCESSLIST_ID FROM performance_schema.session_connect_attrs \
-         WHERE ATTR_NAME = 'program_name' AND ATTR_VALUE = 'replank' ORDER BY RAND()",
-    )
-    .await
-    .expect("the sessions")
 }
 
 /// Kills replank's sessions, one every few milliseconds, until the run has ended.

@@ -2,69 +2,18 @@
 //! packet, or for everybody at once.
 //!
 //! replank speaks to the server through a proxy of the test's own; the application does not. Every run
-//! ends in one of two ways: the table equals its twin, or it is untouched and nothing is left behind.
+//! ends in one of three ways: the table equals its twin; it is untouched and nothing is left behind; or the
+//! same command goes on where it ended, to a good end.
 
 mod common;
 
 use std::time::{Duration, Instant};
 
-use common::proxy::{Loss, Proxy};
-use common::scenario::{Scenario, Writers};
-use common::{Database, Lookout};
+use common::Lookout;
+use common::proxy::Loss;
+use common::voyage::Voyage;
 use mysql_async::prelude::Queryable;
-use replank::error::Error;
 use replank::progress::Phase;
-use replank::run::Outcome;
-use replank::throwaway::ThrowawayServer;
-
-/// One run that goes through a proxy.
-struct Voyage {
-    server: ThrowawayServer,
-    db: Database,
-    scenario: Scenario,
-    proxy: Proxy,
-}
-
-impl Voyage {
-    async fn new(name: &'static str) -> Voyage {
-        Voyage::of(Scenario::plain(name)).await
-    }
-
-    async fn of(scenario: Scenario) -> Voyage {
-        let server = ThrowawayServer::builder()
-            .option("--innodb-buffer-pool-size=128M")
-            .start()
-            .await
-            .expect("a server");
-        let db = Database::on(server.root_opts(), scenario.name).await;
-        scenario.prepare(&db).await;
-        let proxy = Proxy::to(server.port()).await;
-        Voyage { server, db, scenario, proxy }
-    }
-
-    /// Runs replank through the proxy under writers; `beside` happens beside it.
-    async fn sail(&self, beside: impl AsyncFnOnce(&Lookout)) -> Result<Outcome, Error> {
-        let through = Database {
-            name: self.db.name.clone(),
-            opts: self.proxy.through(self.server.root_opts()),
-        };
-        let writers = Writers::start(&self.scenario, &self.db).await;
-        let mut options = common::options();
-        options.chunk_time = Duration::from_millis(20);
-        let request = through.request("t", &self.scenario.alter);
-        let (outcome, ()) = through.alter_beside(&request, &options, beside).await;
-        writers.stop(&self.scenario).await;
-        outcome
-    }
-
-    /// Nothing happens beside the run, which has to come to a good end.
-    async fn arrives(&self) -> Outcome {
-        let outcome = self.sail(async |_: &Lookout| {}).await;
-        let outcome = outcome.unwrap_or_else(|error| panic!("{}: {error}", self.scenario.name));
-        self.scenario.assert_equal(&self.db).await;
-        outcome
-    }
-}
 
 #[tokio::test]
 async fn answers_to_commits_are_lost() {

@@ -32,7 +32,7 @@ use start::Start;
 use crate::error::{Error, Kind, Result};
 use crate::plan::Names;
 use crate::progress::{Phase, Progress};
-use crate::server::{RunLock, Server, Session};
+use crate::server::{PATIENCE, RunLock, Server, Session};
 use crate::state::{old_mark, quoted_comment};
 use crate::stream::{Stream, StreamConfig, Watch, current_position};
 
@@ -83,7 +83,7 @@ pub async fn run(
     let began = Instant::now();
     let mut session = open(server).await?;
     let aim = aim(&mut session, request).await?;
-    let mut lock = RunLock::acquire(server, &aim.source).await?;
+    let mut lock = RunLock::acquire_within(PATIENCE, server, &aim.source).await?;
     let result =
         run_locked(server, session, aim, request, options, progress, stop, &mut lock).await;
     lock.release().await;

@@ -49,8 +49,8 @@ impl Owner {
     }
 }
 
-/// How long the lock is waited for: the server may not have noticed yet that its holder was killed.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a new run waits for the lock: the server may not have noticed yet that its holder was killed.
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between two looks at whether the lock is still held.
 const WATCH: Duration = Duration::from_secs(2);
@@ -61,10 +61,22 @@ impl RunLock {
     /// # Errors
     /// Refused when another connection holds the lock.
     pub async fn acquire(server: &Server, table: &TableName) -> Result<Self> {
+        RunLock::acquire_within(Duration::ZERO, server, table).await
+    }
+
+    /// The same, waiting for it for whole seconds.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_within(
+        patience: Duration,
+        server: &Server,
+        table: &TableName,
+    ) -> Result<Self> {
         let mut session = server.session(&SessionSettings::default()).await?;
         let name = lock_name(table);
         let taken: Option<Option<i64>> = session
-            .exec_first("SELECT GET_LOCK(?, ?)", (&name, PATIENCE.as_secs()))
+            .exec_first("SELECT GET_LOCK(?, ?)", (&name, patience.as_secs()))
             .await
             .map_err(|e| to_error(e, "taking the run lock"))?;
         if taken.flatten() == Some(1) {

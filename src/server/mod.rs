@@ -9,5 +9,5 @@ mod lost;
 pub use connect::{IDLE_SECONDS, RECONNECT_FOR, Server, Session, SessionSettings, back_off};
 pub use facts::ServerFacts;
 pub use fault::{Fault, duplicate_of, fault_of, to_error};
-pub use lock::{Owner, RunLock};
+pub use lock::{Owner, PATIENCE, RunLock};
 pub use lost::ConnectionId;

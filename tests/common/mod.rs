@@ -5,6 +5,7 @@
 
 pub(crate) mod proxy;
 pub(crate) mod scenario;
+pub(crate) mod voyage;
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -219,6 +220,16 @@ impl Lookout {
     pub(crate) fn stop(&self) {
         self.stop.try_send(()).expect("the run has not been stopped before");
     }
+}
+
+/// The connections that are replank's on a server, in no order.
+pub(crate) async fn replanks_connections(conn: &mut Conn) -> Vec<u64> {
+    conn.query(
+        "SELECT PROCESSLIST_ID FROM performance_schema.session_connect_attrs \
+         WHERE ATTR_NAME = 'program_name' AND ATTR_VALUE = 'replank' ORDER BY RAND()",
+    )
+    .await
+    .expect("the sessions")
 }
 
 /// Options that make several chunks of a small table.
