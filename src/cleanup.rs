@@ -11,6 +11,7 @@
 use mysql_async::prelude::Queryable;
 
 use crate::error::{Error, Result};
+use crate::plan::Names;
 use crate::run::{Broom, Earlier, earlier_run, look, mark_old};
 use crate::schema::table::Table;
 use crate::server::{RunLock, Server, Session, SessionSettings, to_error};
@@ -77,10 +78,21 @@ pub async fn cleanup(
 pub async fn abort(server: &Server, table: &TableName) -> Result<Vec<(TableName, &'static str)>> {
     let mut session = server.session(&SessionSettings::default()).await?;
     let found = earlier_run(&mut session, table).await?;
-    session.close().await;
-    if found.is_none() {
+    let Some(registry) = found else {
+        session.close().await;
         return Err(Error::refused(format!("there is no run on {table}"))
             .remedy("`replank status` shows which runs there are."));
+    };
+    let names = registry.names(&Names::of(table).state);
+    let swapped = !Table::exists(&mut session, &names.shadow).await?
+        && Table::exists(&mut session, &names.old).await?;
+    session.close().await;
+    if swapped {
+        return Err(Error::refused(format!("the run on {table} has swapped the tables already"))
+            .remedy(match registry.revertible_for {
+                Some(_) => "`replank revert` swaps them back.",
+                None => "Give the same `replank run` command to bring it to its end.",
+            }));
     }
     cleanup(server, table.schema.as_str(), Some(table.table.as_str()), false).await
 }

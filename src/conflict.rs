@@ -13,7 +13,7 @@ use crate::schema::table::Index;
 use crate::scratch;
 use crate::server::Session;
 use crate::sql::{self, list};
-use crate::work::{Context, Work, fetch_keys};
+use crate::work::{Context, HELD, Work, fetch_keys};
 
 /// The most conflicting rows that are looked up at once; the rest comes with the next attempt.
 const LIMIT: usize = 1000;
@@ -78,15 +78,15 @@ fn values(index: &Index, alias: &str) -> Vec<String> {
 async fn holders(session: &mut Session, context: &Context, index: &Index) -> Work<Vec<Key>> {
     let plan = &context.plan;
     let key = &plan.key.shadow;
-    let pairs = values(index, "held").into_iter().zip(values(index, "wanted"));
+    let pairs = values(index, HELD).into_iter().zip(values(index, "wanted"));
     let equal: Vec<String> = pairs.map(|(a, b)| format!("{a} = {b}")).collect();
     let columns = || key.parts.iter().map(|part| &part.name);
-    let same: Vec<String> = columns().map(|c| format!("held.{c} = wanted.{c}")).collect();
+    let same: Vec<String> = columns().map(|c| format!("{HELD}.{c} = wanted.{c}")).collect();
     let query = format!(
-        "SELECT {export} FROM (SELECT DISTINCT {held} FROM {scratch} wanted STRAIGHT_JOIN {shadow} held \
+        "SELECT {export} FROM (SELECT DISTINCT {distinct} FROM {scratch} wanted STRAIGHT_JOIN {shadow} {HELD} \
          ON {equal} WHERE NOT ({same}) LIMIT {LIMIT}) conflicts",
         export = key.export_list(),
-        held = list(columns().map(|c| format!("held.{c}"))),
+        distinct = list(columns().map(|c| format!("{HELD}.{c}"))),
         scratch = scratch::name(context),
         shadow = plan.names.shadow,
         equal = equal.join(" AND "),

@@ -44,6 +44,7 @@ pub mod scratch;
 pub mod server;
 pub mod sql;
 pub mod state;
+pub mod status;
 pub mod stream;
 pub mod throwaway;
 pub mod verify;

@@ -17,6 +17,8 @@ pub enum Phase {
     Verify,
     /// Catching up, then swapping under lock.
     CutOver,
+    /// Keeping the old table in step with the new one, so that the swap can be reverted.
+    Guard,
     /// Ended.
     Done,
 }
@@ -29,6 +31,7 @@ impl Phase {
             Phase::Copy => "copy",
             Phase::Verify => "verify",
             Phase::CutOver => "cut-over",
+            Phase::Guard => "guard",
             Phase::Done => "done",
         }
     }
@@ -66,7 +69,7 @@ impl Snapshot {
         match self.phase {
             Phase::Copy => Some(self.rows_copied),
             Phase::Verify => Some(self.rows_verified),
-            Phase::Prepare | Phase::CutOver | Phase::Done => None,
+            Phase::Prepare | Phase::CutOver | Phase::Guard | Phase::Done => None,
         }
     }
 

@@ -25,6 +25,16 @@ pub fn name(context: &Context) -> TableName {
 /// Creates the session's scratch table afresh and fills it with the rows of the source for which
 /// `predicate` holds, as the shadow table would hold them.
 pub async fn fill(session: &mut Session, context: &Context, predicate: &str) -> Work<()> {
+    create(session, context).await?;
+    let into = name(context).to_string();
+    session
+        .query_drop(format!("{}{predicate}", context.plan.insert_select("INSERT", &into)))
+        .await?;
+    Ok(())
+}
+
+/// Creates the session's scratch table afresh.
+pub async fn create(session: &mut Session, context: &Context) -> Work<()> {
     let plan = &context.plan;
     let scratch = name(context);
     session.query_drop(format!("DROP TEMPORARY TABLE IF EXISTS {scratch}")).await?;
@@ -33,9 +43,6 @@ pub async fn fill(session: &mut Session, context: &Context, predicate: &str) -> 
     let (_, create) = create
         .ok_or_else(|| Error::failed(format!("{} has no CREATE statement", plan.names.shadow)))?;
     session.query_drop(temporary(&create, &keys(plan), &scratch)).await?;
-    session
-        .query_drop(format!("{}{predicate}", plan.insert_select("INSERT", &scratch.to_string())))
-        .await?;
     Ok(())
 }
 

@@ -11,7 +11,13 @@ use crate::key::{Key, KeySpec};
 use crate::ledger::{Edge, Range};
 use crate::plan::Plan;
 use crate::server::{Fault, Owner, Session, fault_of, to_error};
-use crate::state::StateTable;
+use crate::state::{Part, StateTable};
+
+/// Aliases of the shadow table in the statements that replay changes, which have to run under the
+/// cut-over's lock as well: for its rows that hold a wanted value, and for those whose values are kept.
+pub const HELD: &str = "held";
+/// See [`HELD`].
+pub const KEPT: &str = "kept";
 
 /// What every worker knows.
 #[derive(Debug, Clone)]
@@ -22,6 +28,8 @@ pub struct Context {
     pub state: StateTable,
     /// Who may write to the shadow table.
     pub owner: Owner,
+    /// What the run is at: on the way there, or on the way back.
+    pub part: Part,
     /// A comment that the run's own DDL carries, so that the stream knows it from another session's.
     pub mark: String,
 }

@@ -170,10 +170,16 @@ async fn replay_is_made_to_deadlock_all_the_time() {
     let scenario = Scenario::plain("deadlocks");
     scenario.prepare(&db).await;
     let writers = Writers::start(&scenario, &db).await;
+    // The run cannot end before there was a deadlock, for the swap has to wait for this transaction.
+    let mut holder = db.conn().await;
+    holder.query_drop("START TRANSACTION").await.expect("begin");
+    holder.query_drop("SELECT COUNT(*) FROM t").await.expect("a metadata lock");
     let beside = async |run: &Lookout| {
         let mut conn = db.conn().await;
-        run.copied(5_000).await;
-        while run.phase() < Phase::CutOver {
+        assert!(run.copied(5_000).await, "the run ended too early");
+        while deadlocks(&mut holder).await == 0 {
+            assert!(run.goes_on(), "the run ended without a deadlock");
+            conn.query_drop("SET autocommit = 0").await.expect("a transaction");
             // The hot rows of the writers are the low ones.
             for range in ["BETWEEN 11 AND 20", "BETWEEN 1 AND 10"] {
                 let held = conn
@@ -185,10 +191,12 @@ async fn replay_is_made_to_deadlock_all_the_time() {
                     break;
                 }
                 conn.query_drop("DO SLEEP(0.02)").await.expect("a while");
-                conn.query_drop("SET autocommit = 0").await.expect("a transaction");
             }
             conn.query_drop("ROLLBACK").await.expect("rollback");
         }
+        // Its metadata lock on the shadow table would keep the swap waiting.
+        conn.disconnect().await.expect("disconnect");
+        holder.query_drop("COMMIT").await.expect("commit");
     };
     let request = db.request("t", &scenario.alter);
     let (outcome, ()) = db.alter_beside(&request, &common::options(), beside).await;
@@ -196,14 +204,15 @@ async fn replay_is_made_to_deadlock_all_the_time() {
     writers.stop(&scenario).await;
     scenario.assert_equal(&db).await;
     assert_eq!(outcome.tally.rows_repaired, 0);
-    let mut conn = db.conn().await;
-    let deadlocks: Option<i64> = conn
-        .query_first(
-            "SELECT COUNT FROM information_schema.INNODB_METRICS WHERE NAME = 'lock_deadlocks'",
-        )
-        .await
-        .expect("the counter");
-    assert!(deadlocks > Some(0), "there was no deadlock");
+}
+
+async fn deadlocks(conn: &mut mysql_async::Conn) -> i64 {
+    conn.query_first(
+        "SELECT COUNT FROM information_schema.INNODB_METRICS WHERE NAME = 'lock_deadlocks'",
+    )
+    .await
+    .expect("the counter")
+    .unwrap_or_default()
 }
 
 /// No file may grow beyond that any more, as on a full disk: the shadow table does not fit.

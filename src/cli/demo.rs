@@ -30,7 +30,7 @@ pub(super) struct DemoArgs {
     #[arg(long, value_name = "CLAUSES")]
     alter: Option<String>,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 pub(super) async fn demo(args: DemoArgs) -> Result<()> {

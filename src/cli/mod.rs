@@ -1,5 +1,6 @@
 //! The command line: arguments, logging, exit codes. One file per command.
 
+mod back;
 mod cleanup;
 mod demo;
 mod display;
@@ -7,6 +8,7 @@ mod logging;
 mod output;
 mod plan;
 mod run;
+mod status;
 mod target;
 
 use std::process::ExitCode;
@@ -39,12 +41,34 @@ enum Command {
     Run(run::RunArgs),
     /// Say what `run` would do; the data is not touched and nothing is left behind
     Plan(plan::PlanArgs),
+    /// Swap a run's tables back: the old structure, with every row that was written meanwhile
+    Revert(back::RevertArgs),
+    /// Keep the old table of a run in step, so that it can be reverted: takes over from `run --revertible`
+    Guard(back::GuardArgs),
     /// Show the whole story on a throwaway server
     Demo(demo::DemoArgs),
+    /// Show the runs on a server's tables that have not come to their end
+    Status(status::StatusArgs),
     /// Remove what an abandoned run left, and only that
     Cleanup(cleanup::CleanupArgs),
     /// Undo a stopped run on a table
     Abort(cleanup::AbortArgs),
+}
+
+impl Command {
+    /// The form of the result on stdout.
+    fn output(&self) -> output::Output {
+        match self {
+            Command::Run(args) => args.output.output,
+            Command::Plan(args) => args.output.output,
+            Command::Revert(args) => args.output.output,
+            Command::Guard(args) => args.output.output,
+            Command::Demo(args) => args.output.output,
+            Command::Status(args) => args.output.output,
+            Command::Cleanup(args) => args.output.output,
+            Command::Abort(args) => args.output.output,
+        }
+    }
 }
 
 /// Parses the arguments, carries out the command, and reports an error as the documentation says.
@@ -60,13 +84,7 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let json = matches!(
-        &cli.command,
-        Command::Run(run::RunArgs {
-            output: output::OutputArgs { output: output::Output::Json },
-            ..
-        })
-    );
+    let json = cli.command.output() == output::Output::Json;
     logging::start(&cli.log);
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -89,7 +107,10 @@ async fn execute(command: Command) -> Result<(), Error> {
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Plan(args) => plan::plan(args).await,
+        Command::Revert(args) => back::revert(args).await,
+        Command::Guard(args) => back::guard(args).await,
         Command::Demo(args) => demo::demo(args).await,
+        Command::Status(args) => status::status(args).await,
         Command::Cleanup(args) => cleanup::cleanup(args).await,
         Command::Abort(args) => cleanup::abort(args).await,
     }

@@ -78,7 +78,14 @@ pub(super) fn outcome_text(outcome: &Outcome) -> String {
         ),
         format!("  in all     {:.1} s", seconds(outcome.took)),
     ];
-    if outcome.old_kept {
+    if let Some(seconds) = outcome.revertible_for {
+        lines.push(format!(
+            "The old table {} is kept in step for {}: `replank revert` swaps back, also from another \
+             machine.",
+            outcome.names.old,
+            humantime::format_duration(std::time::Duration::from_secs(seconds))
+        ));
+    } else if outcome.old_kept {
         lines.push(format!(
             "The old table is kept as {}; drop it when you are sure: DROP TABLE {};",
             outcome.names.old, outcome.names.old
@@ -95,6 +102,7 @@ pub(super) fn outcome_json(outcome: &Outcome) -> Value {
         "schema": outcome.names.source.schema.as_str(),
         "table": outcome.names.source.table.as_str(),
         "old_table": outcome.old_kept.then(|| outcome.names.old.table.as_str()),
+        "revertible_seconds": outcome.revertible_for,
         "seconds": outcome.took.as_secs_f64(),
         "copy_seconds": tally.copy.as_secs_f64(),
         "verify_seconds": tally.verify.as_secs_f64(),

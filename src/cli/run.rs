@@ -29,6 +29,10 @@ pub(super) struct RunArgs {
     /// Drop the old table after the cut-over
     #[arg(long)]
     drop_old: bool,
+    /// Keep the old table in step for that long after the swap ("24h"), so that `replank revert` can swap
+    /// back without losing a row
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "drop_old")]
+    revertible: Option<Duration>,
     /// Remove what a stopped run on the table has left and start over, instead of going on with it
     #[arg(long)]
     restart: bool,
@@ -58,7 +62,8 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         restart: args.restart,
         stop_keeps: args.stop_keeps,
     };
-    let (server, request) = args.alter.resolve()?;
+    let (server, mut request) = args.alter.resolve()?;
+    request.revertible_for = args.revertible.map(|time| time.as_secs());
     let stop = super::stop_on_signal();
     let progress = Progress::new();
     let shown = super::display::show(&progress);
@@ -66,5 +71,8 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     drop(shown);
     let outcome = outcome?;
     args.output.print(|| outcome_text(&outcome), || outcome_json(&outcome));
+    if outcome.revertible_for.is_some() {
+        super::back::keep_in_step(&server, &outcome.names.source, request.lock_wait, &stop).await?;
+    }
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::config::{ConnectionArgs, PtDsn, Secret, SystemEnv};
 use crate::error::{Error, Result};
 use crate::run::Request;
 use crate::server::Server;
+use crate::sql::TableName;
 
 /// A server and, where it was named with it, a table.
 #[derive(Debug)]
@@ -26,6 +27,40 @@ pub(super) fn resolve(connection: ConnectionArgs, pt: Option<&PtDsn>) -> Result<
         schema: resolved.connection.database.clone(),
         table: resolved.table,
     })
+}
+
+/// The arguments that say which table is meant.
+#[derive(Debug, Args)]
+pub(super) struct TableArgs {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    /// A connection as `h=host,P=port,u=user,p=password,D=db,t=table`
+    #[arg(value_name = "DSN")]
+    positional: Option<Secret>,
+    /// The table
+    #[arg(long, value_name = "NAME")]
+    table: Option<String>,
+}
+
+impl TableArgs {
+    /// The server and the table.
+    pub(super) fn resolve(self) -> Result<(Server, TableName)> {
+        let (target, table) = self.resolve_some()?;
+        let schema = target
+            .schema
+            .ok_or_else(|| Error::refused("no database is named").remedy("Give --database."))?;
+        let table =
+            table.ok_or_else(|| Error::refused("no table is named").remedy("Give --table."))?;
+        Ok((target.server, TableName::new(schema, table)))
+    }
+
+    /// The server, and a table if one is named.
+    pub(super) fn resolve_some(self) -> Result<(Target, Option<String>)> {
+        let pt = self.positional.as_ref().map(|dsn| PtDsn::parse(dsn.expose())).transpose()?;
+        let target = resolve(self.connection, pt.as_ref())?;
+        let table = self.table.or_else(|| target.table.clone());
+        Ok((target, table))
+    }
 }
 
 /// The arguments that say what is to be altered.
@@ -103,6 +138,7 @@ impl AlterArgs {
             statement,
             lock_wait: self.lock_wait,
             time_zone: self.time_zone,
+            revertible_for: None,
         };
         Ok((target.server, request))
     }

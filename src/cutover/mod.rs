@@ -32,7 +32,7 @@ use crate::schema::table::Table;
 use crate::server::{
     ConnectionId, Fault, IDLE_SECONDS, Server, Session, SessionSettings, fault_of, to_error,
 };
-use crate::work::{Context, Work};
+use crate::work::{Context, HELD, KEPT, Work};
 
 /// How long it may take to learn, after a lost connection, whether the rename happened.
 const OUTCOME_DEADLINE: Duration = Duration::from_secs(60);
@@ -51,7 +51,12 @@ pub async fn lock(session: &mut Session, context: &Context, wait: u32) -> Work<b
         ))
         .await?;
     match session
-        .query_drop(format!("LOCK TABLES {} WRITE, {} WRITE", names.source, names.shadow))
+        // Under LOCK TABLES each alias of a table needs a lock of its own.
+        .query_drop(format!(
+            "LOCK TABLES {source} WRITE, {shadow} WRITE, {shadow} AS {HELD} WRITE, {shadow} AS {KEPT} WRITE",
+            source = names.source,
+            shadow = names.shadow
+        ))
         .await
     {
         Ok(()) => Ok(true),
@@ -163,7 +168,7 @@ pub async fn outcome(server: &Server, names: &Names, sender: ConnectionId) -> Re
             names.source
         ))
         .remedy(format!(
-            "Look whether {} exists. If it does, the swap happened and {} is the new table; if not, \
+            "Give the same command again: it finds out. Or look whether {} exists. If it does, the swap happened and {} is the new table; if not, \
              {} is still the original one. Nothing else has to be done in either case.",
             names.old, names.source, names.source
         ))

@@ -128,6 +128,7 @@ pub async fn demo(
         statement: clauses.clone(),
         lock_wait: 1,
         time_zone: None,
+        revertible_for: None,
     };
     let how = Options {
         workers: 1,

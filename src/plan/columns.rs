@@ -99,6 +99,37 @@ impl ColumnMap {
         let origin = |target: &Ident| -> Option<&Column> {
             source.column(&Ident::new(alter.source_column(target.as_str())?))
         };
+        let map = ColumnMap::of(source, shadow, origin, started_at);
+        if let Some(column) = map.added.iter().find(|c| c.extra.contains("auto_increment")) {
+            return Err(Error::refused(format!(
+                "the new column {} is AUTO_INCREMENT: its numbers would depend on the order of the copy",
+                column.name
+            ))
+            .remedy("Add the column without AUTO_INCREMENT, fill it, and then change it."));
+        }
+        Ok(map)
+    }
+
+    /// The way back after the swap: which column of the new table feeds which one of the old table.
+    pub fn inverse(new: &Table, old: &Table, alter: &AlterStatement) -> ColumnMap {
+        let origin = |target: &Ident| -> Option<&Column> {
+            new.columns.iter().find(|column| {
+                alter
+                    .source_column(column.name.as_str())
+                    .and_then(|name| old.column(&Ident::new(name)))
+                    .is_some_and(|column| column.name == *target)
+            })
+        };
+        // A row that is new gets the time at which it comes to the old table, as it would have there.
+        ColumnMap { stamped: Vec::new(), ..ColumnMap::of(new, old, origin, "") }
+    }
+
+    fn of<'a>(
+        source: &'a Table,
+        shadow: &Table,
+        origin: impl Fn(&Ident) -> Option<&'a Column>,
+        started_at: &str,
+    ) -> ColumnMap {
         let mut map = ColumnMap {
             mapped: Vec::new(),
             added: Vec::new(),
@@ -126,20 +157,13 @@ impl ColumnMap {
             .filter(|(_, kept)| !**kept)
             .map(|(column, _)| column.clone())
             .collect();
-        if let Some(column) = map.added.iter().find(|c| c.extra.contains("auto_increment")) {
-            return Err(Error::refused(format!(
-                "the new column {} is AUTO_INCREMENT: its numbers would depend on the order of the copy",
-                column.name
-            ))
-            .remedy("Add the column without AUTO_INCREMENT, fill it, and then change it."));
-        }
         map.stamped = map
             .added
             .iter()
             .filter(|c| c.default.as_deref().is_some_and(|d| d.starts_with("CURRENT_TIMESTAMP")))
             .map(|column| (column.name.clone(), sql::text(started_at)))
             .collect();
-        Ok(map)
+        map
     }
 
     /// Columns that an INSERT into the shadow table names, each with the column or expression that

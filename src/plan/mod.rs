@@ -14,7 +14,7 @@ pub use names::Names;
 
 use crate::error::Result;
 use crate::schema::alter::AlterStatement;
-use crate::schema::table::{Index, Table};
+use crate::schema::table::{Column, Generation, Index, Table};
 use crate::sql::list;
 
 /// Everything that copy, replay, verification and cut-over need to know about the two tables.
@@ -32,6 +32,10 @@ pub struct Plan {
     pub key: ChosenKey,
     /// Unique indexes of the shadow table other than the key.
     pub other_uniques: Vec<Index>,
+    /// Columns of the shadow table that no column of the source feeds, and whose values are kept when a row
+    /// is replayed. There are none in a migration, where such a column has the same value in every row; on
+    /// the way back these are the columns that the ALTER had dropped.
+    pub preserved: Vec<Column>,
     /// Whether the source's AUTO_INCREMENT value goes over to the new table.
     pub carries_auto_increment: bool,
     /// Things the operator should know before the run.
@@ -51,6 +55,43 @@ impl Plan {
         started_at: &str,
     ) -> Result<Plan> {
         let columns = ColumnMap::new(&source, &shadow, alter, started_at)?;
+        let warnings = columns.warnings();
+        let mut plan = Plan::of(names, source, shadow, columns, warnings)?;
+        plan.carries_auto_increment &= !alter.facts.sets_auto_increment;
+        Ok(plan)
+    }
+
+    /// The plan of the way back after the swap: `new` is the table that has the source's name now, `old` the
+    /// one that had it before.
+    ///
+    /// # Errors
+    /// Refused when no key is common to both.
+    pub fn back(names: Names, new: Table, old: Table, alter: &AlterStatement) -> Result<Plan> {
+        let columns = ColumnMap::inverse(&new, &old, alter);
+        let lost = columns.dropped.iter().filter(|column| column.generation == Generation::Plain);
+        let mut warnings: Vec<String> = lost
+            .map(|column| {
+                format!("a revert loses the column {}: only the new table has it", column.name)
+            })
+            .collect();
+        let preserved = columns.added.clone();
+        if !preserved.is_empty() {
+            warnings.push(format!(
+                "a revert gives {} their defaults in rows that are new, or whose key was changed, since the swap",
+                list(preserved.iter().map(|column| &column.name))
+            ));
+        }
+        let plan = Plan::of(names, new, old, columns, warnings)?;
+        Ok(Plan { preserved, ..plan })
+    }
+
+    fn of(
+        names: Names,
+        source: Table,
+        shadow: Table,
+        columns: ColumnMap,
+        mut warnings: Vec<String>,
+    ) -> Result<Plan> {
         let key = ChosenKey::choose(&source, &shadow, &columns)?;
         let other_uniques = shadow
             .indexes
@@ -58,7 +99,6 @@ impl Plan {
             .filter(|index| index.unique && index.name != key.shadow_index)
             .cloned()
             .collect();
-        let mut warnings = columns.warnings();
         if !key.primary {
             warnings.push(format!(
                 "{} has no PRIMARY KEY that is kept; rows are found by the unique index {}",
@@ -66,8 +106,7 @@ impl Plan {
             ));
         }
         let carries_auto_increment =
-            shadow.columns.iter().any(|c| c.extra.contains("auto_increment"))
-                && !alter.facts.sets_auto_increment;
+            shadow.columns.iter().any(|c| c.extra.contains("auto_increment"));
         Ok(Plan {
             names,
             source,
@@ -75,6 +114,7 @@ impl Plan {
             columns,
             key,
             other_uniques,
+            preserved: Vec::new(),
             carries_auto_increment,
             warnings,
         })
@@ -84,10 +124,17 @@ impl Plan {
     ///
     /// `verb` is `INSERT` or `REPLACE`, `into` the shadow table or a scratch table of its structure.
     pub fn insert_select(&self, verb: &str, into: &str) -> String {
-        let targets = list(self.columns.written().map(|(target, _)| target.clone()));
-        let values = list(self.columns.written().map(|(_, value)| value));
+        let targets = list(self.columns.written().map(|(target, _)| target));
+        format!("{verb} INTO {into} ({targets}) {}", self.select())
+    }
+
+    /// `SELECT … FROM source` up to and including `WHERE`: the rows as the shadow table is to hold them, each
+    /// value under its name there.
+    pub fn select(&self) -> String {
+        let values =
+            list(self.columns.written().map(|(target, value)| format!("{value} AS {target}")));
         format!(
-            "{verb} INTO {into} ({targets}) SELECT {values} FROM {} FORCE INDEX ({}) WHERE ",
+            "SELECT {values} FROM {} FORCE INDEX ({}) WHERE ",
             self.names.source, self.key.source_index
         )
     }

@@ -55,6 +55,17 @@ impl Names {
             )))
     }
 
+    /// The names on the way back: the source is the new table, the shadow table the old one, and the new
+    /// table is set aside under a name of its own.
+    pub fn back(&self) -> Names {
+        Names {
+            source: self.source.clone(),
+            shadow: self.old.clone(),
+            old: self.source.sibling(derived(&self.source, "replank_reverted")),
+            state: self.state.clone(),
+        }
+    }
+
     /// The names as they are when nothing is in the way.
     pub fn of(source: &TableName) -> Names {
         Names {

@@ -13,8 +13,12 @@
 //! READ COMMITTED, and rows to be deleted are named by value, since DELETE with a subquery would lock
 //! what it reads.
 
+mod fitting;
+mod preserving;
+
 use std::time::{Duration, Instant};
 
+pub use fitting::{Fitted, replay_fitting};
 use mysql_async::prelude::Queryable;
 
 use crate::conflict;
@@ -53,7 +57,9 @@ pub async fn replay(
     keys: &[Key],
     transaction: Transaction,
 ) -> Work<Duration> {
-    if context.plan.key_is_only_unique() {
+    if !context.plan.preserved.is_empty() {
+        preserving::replay(session, context, keys, transaction).await
+    } else if context.plan.key_is_only_unique() {
         replace(session, context, keys, transaction).await
     } else {
         delete_and_insert(session, context, keys, transaction).await
@@ -111,33 +117,49 @@ async fn delete_and_insert(
         transaction.begin(session).await?;
         delete(session, context, &keys).await?;
         let insert = plan.insert_select("INSERT", &plan.names.shadow.to_string()) + &wanted;
-        match session.query_drop(insert).await {
-            Ok(()) => {
-                session
-                    .refuse_warnings(&format!("replaying changes of {}", plan.names.source))
-                    .await?;
-                let took = began.elapsed();
-                commit(session, context).await?;
-                return Ok(took);
-            }
-            Err(error) if fault_of(&error) == Fault::Duplicate => {
-                rollback(session).await;
-                let index = duplicate_of(&error).unwrap_or_default().to_owned();
-                let pulled = conflict::find(session, context, &wanted, &keys, &index).await?;
-                keys.extend(pulled);
-                keys.sort_unstable();
-                keys.dedup();
-            }
-            Err(error) => return Err(error.into()),
+        if finish(session, context, &insert, &wanted, &mut keys).await? {
+            return Ok(began.elapsed());
         }
     }
-    Err(Error::failed(format!(
+    Err(endless(context, &keys).into())
+}
+
+/// The last statement of a batch, and its COMMIT. If it meets a duplicate, everything is rolled back, the
+/// rows in the way are pulled into the batch, and the answer is false.
+async fn finish(
+    session: &mut Session,
+    context: &Context,
+    insert: &str,
+    wanted: &str,
+    keys: &mut Vec<Key>,
+) -> Work<bool> {
+    match session.query_drop(insert).await {
+        Ok(()) => {
+            let doing = format!("replaying changes of {}", context.plan.names.source);
+            session.refuse_warnings(&doing).await?;
+            commit(session, context).await?;
+            Ok(true)
+        }
+        Err(error) if fault_of(&error) == Fault::Duplicate => {
+            rollback(session).await;
+            let index = duplicate_of(&error).unwrap_or_default().to_owned();
+            let pulled = conflict::find(session, context, wanted, keys, &index).await?;
+            keys.extend(pulled);
+            keys.sort_unstable();
+            keys.dedup();
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn endless(context: &Context, keys: &[Key]) -> Error {
+    Error::failed(format!(
         "rows of {} kept meeting equal values in a unique index while {} keys were replayed",
-        plan.names.source,
+        context.plan.names.source,
         keys.len()
     ))
     .remedy("Start again at a quieter time.")
-    .into())
 }
 
 async fn delete(session: &mut Session, context: &Context, keys: &[Key]) -> Work<()> {

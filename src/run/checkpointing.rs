@@ -25,13 +25,33 @@ pub(crate) struct Checkpointing {
     ends: VecDeque<(Seq, Position)>,
     /// Where each XA transaction was prepared and where it ended.
     xa: BTreeMap<Seq, Option<Seq>>,
+    /// The transaction that swapped the tables, once the stream has delivered it; 0 if it began behind it.
+    swap: Option<Seq>,
     written: Option<Instant>,
+}
+
+/// A place that a later process may read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) position: Position,
+    /// Whether it is known to be behind the swap of the tables.
+    pub(crate) behind_swap: bool,
 }
 
 impl Checkpointing {
     /// Transaction 0 ends where the stream begins.
-    pub(crate) fn new(start: Position) -> Self {
-        Checkpointing { ends: VecDeque::from([(0, start)]), xa: BTreeMap::new(), written: None }
+    pub(crate) fn new(start: Position, behind_swap: bool) -> Self {
+        Checkpointing {
+            ends: VecDeque::from([(0, start)]),
+            xa: BTreeMap::new(),
+            swap: behind_swap.then_some(0),
+            written: None,
+        }
+    }
+
+    /// The stream has delivered the swap of the tables.
+    pub(crate) fn swapped(&mut self, seq: Seq) {
+        self.swap.get_or_insert(seq);
     }
 
     /// Whether it is time for another one.
@@ -65,7 +85,7 @@ impl Checkpointing {
     }
 
     /// The place for a safe position of the ledger. Later calls give the same place or a later one.
-    pub(crate) fn place(&mut self, safe: Seq) -> &Position {
+    pub(crate) fn place(&mut self, safe: Seq) -> Place {
         let mut safe = safe;
         // A transaction within another one may hold it back further.
         while let Some(prepared) = self.holding(safe) {
@@ -76,7 +96,10 @@ impl Checkpointing {
         }
         let given = self.ends.front().map_or(0, |(seq, _)| *seq);
         self.xa.retain(|_, ended| ended.is_none_or(|ended| ended > given));
-        &self.ends[0].1
+        Place {
+            position: self.ends[0].1.clone(),
+            behind_swap: self.swap.is_some_and(|swap| swap <= given),
+        }
     }
 
     /// An XA transaction that was prepared at or before this transaction and ended behind it.
@@ -98,7 +121,7 @@ mod tests {
     }
 
     fn checkpointing(ends: &[u64]) -> Checkpointing {
-        let mut found = Checkpointing::new(at(0));
+        let mut found = Checkpointing::new(at(0), false);
         for seq in ends {
             found.delivered((*seq, at(*seq * 10)), &[]);
         }
@@ -108,10 +131,10 @@ mod tests {
     #[test]
     fn the_place_is_the_last_known_end_that_is_not_behind_the_safe_position() {
         let mut found = checkpointing(&[3, 5, 9]);
-        assert_eq!(*found.place(2), at(0));
-        assert_eq!(*found.place(5), at(50));
-        assert_eq!(*found.place(8), at(50));
-        assert_eq!(*found.place(100), at(90));
+        assert_eq!(found.place(2).position, at(0));
+        assert_eq!(found.place(5).position, at(50));
+        assert_eq!(found.place(8).position, at(50));
+        assert_eq!(found.place(100).position, at(90));
     }
 
     #[test]
@@ -119,7 +142,7 @@ mod tests {
         let mut found = checkpointing(&[3]);
         let next = Position { file: "binlog.000002".to_owned(), offset: 4 };
         found.delivered((3, next.clone()), &[]);
-        assert_eq!(*found.place(3), next);
+        assert_eq!(found.place(3).position, next);
     }
 
     #[test]
@@ -127,10 +150,14 @@ mod tests {
         let mut found = checkpointing(&[1, 2, 3, 4, 5, 6, 7]);
         let span = |prepared, ended| XaSpan { prepared, ended };
         found.delivered((7, at(70)), &[span(3, None)]);
-        assert_eq!(*found.place(7), at(20));
+        assert_eq!(found.place(7).position, at(20));
         found.delivered((8, at(80)), &[span(3, Some(8))]);
-        assert_eq!(*found.place(7), at(20), "the commit is to be read, so the rows are as well");
-        assert_eq!(*found.place(8), at(80));
+        assert_eq!(
+            found.place(7).position,
+            at(20),
+            "the commit is to be read, so the rows are as well"
+        );
+        assert_eq!(found.place(8).position, at(80));
     }
 
     #[test]
@@ -138,18 +165,28 @@ mod tests {
         let mut found = checkpointing(&[1, 2, 3, 4, 5, 6]);
         let span = |prepared, ended| XaSpan { prepared, ended: Some(ended) };
         found.delivered((6, at(60)), &[span(2, 4), span(3, 6)]);
-        assert_eq!(*found.place(5), at(10));
-        assert_eq!(*found.place(6), at(60));
+        assert_eq!(found.place(5).position, at(10));
+        assert_eq!(found.place(6).position, at(60));
+    }
+
+    #[test]
+    fn the_place_says_whether_it_is_behind_the_swap() {
+        let mut found = checkpointing(&[1, 2, 3]);
+        assert!(!found.place(3).behind_swap, "no swap has been delivered");
+        let mut found = checkpointing(&[1, 2, 3]);
+        found.swapped(2);
+        assert!(!found.place(1).behind_swap && found.place(2).behind_swap);
+        assert!(Checkpointing::new(at(0), true).place(0).behind_swap);
     }
 
     #[test]
     fn ends_are_thinned_out_and_the_first_one_is_kept() {
-        let mut found = Checkpointing::new(at(0));
+        let mut found = Checkpointing::new(at(0), false);
         for seq in 1..20_000 {
             found.delivered((seq, at(seq)), &[]);
         }
         assert!(found.ends.len() <= MOST_ENDS);
-        assert_eq!(*found.place(0), at(0));
-        assert!(found.place(19_000).offset > 10_000);
+        assert_eq!(found.place(0).position, at(0));
+        assert!(found.place(19_000).position.offset > 10_000);
     }
 }

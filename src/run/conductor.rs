@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select};
 
-use super::checkpointing::Checkpointing;
+use super::checkpointing::{Checkpointing, Place};
 use super::copying::Copying;
+use super::guarding::{Goal, Guarding};
 use super::hands::Hands;
 use super::heart::{Heart, Need};
 use super::job::{Job, Message, Report, Role};
@@ -25,7 +26,7 @@ use crate::key::Key;
 use crate::ledger::{Ledger, Seq};
 use crate::pace::Sizer;
 use crate::progress::{Phase, Progress};
-use crate::state::{Checkpoint, now};
+use crate::state::{Checkpoint, Command, now};
 use crate::stream::Delivery;
 
 /// The least time between two replays, in which changes of one row collapse into one.
@@ -65,6 +66,7 @@ pub(crate) struct Conductor {
     last_replay: Instant,
     replays: usize,
     limits: Limits,
+    guarding: Guarding,
     progress: Progress,
     tally: Tally,
     phase_began: Instant,
@@ -75,10 +77,18 @@ pub(crate) struct Conductor {
     /// A transaction that may have changed any row: a verification that begins when it is visible finds
     /// them.
     unknown: Option<Seq>,
+    /// Whether another process asked this one to stop.
+    told_to_stop: bool,
 }
 
 impl Conductor {
-    pub(crate) fn new(start: Start, hands: Hands, limits: Limits, progress: Progress) -> Self {
+    pub(crate) fn new(
+        start: Start,
+        hands: Hands,
+        limits: Limits,
+        guarding: Guarding,
+        progress: Progress,
+    ) -> Self {
         let chunk = Sizer::new(limits.chunk_time, 1_000, MAX_CHUNK);
         Conductor {
             ledger: start.ledger(),
@@ -92,17 +102,19 @@ impl Conductor {
             last_replay: Instant::now(),
             replays: 0,
             limits,
+            guarding,
             progress,
             tally: Tally::default(),
             phase_began: Instant::now(),
-            checkpointing: Checkpointing::new(start.position.clone()),
+            checkpointing: Checkpointing::new(start.position.clone(), start.behind_swap),
             proof: Some(start.last_heartbeat).filter(|last| *last > 0),
             unknown: None,
+            told_to_stop: false,
             start,
         }
     }
 
-    /// Runs until the tables are swapped.
+    /// Runs until the tables are swapped, or the guard's time is over.
     ///
     /// # Errors
     /// Interrupted on a stop; otherwise as the hand or the stream that failed reported it.
@@ -110,7 +122,7 @@ impl Conductor {
         self.progress.enter(Phase::Copy);
         let mut stopping = false;
         let unwanted = crossbeam_channel::never();
-        while self.swapping.step != Step::Swapped {
+        while self.swapping.step != Step::Swapped && !self.is_guarded_enough() {
             if stopping && !self.swapping.is_swapping() {
                 return Err(Error::new(Kind::Interrupted, "stopped on request"));
             }
@@ -134,6 +146,7 @@ impl Conductor {
                 recv(inputs.stop) -> _ => stopping = true,
                 default(pause) => {}
             }
+            stopping |= self.told_to_stop;
         }
         self.close_phase();
         self.progress.enter(Phase::Done);
@@ -151,6 +164,15 @@ impl Conductor {
         for (key, seq) in delivery.changes {
             self.verifying.change(&key, seq);
             self.ledger.change(key, seq);
+        }
+        // What stands before this process's first heartbeat was meant for an earlier one.
+        let addressed = self.heart.seen() > self.start.last_heartbeat;
+        if addressed && delivery.commands.contains(&Command::Stop) {
+            tracing::warn!("another process asks this one to stop");
+            self.told_to_stop = true;
+        }
+        if let Some(seq) = delivery.swapped {
+            self.checkpointing.swapped(seq);
         }
         for (id, seq) in delivery.heartbeats {
             self.prove(id)?;
@@ -199,8 +221,9 @@ impl Conductor {
             Report::CopyConflicts { chunk, range, keys } => {
                 self.copying.block(&mut self.ledger, chunk, range, keys);
             }
-            Report::Replayed { batch, keys, took } => {
+            Report::Replayed { batch, keys, took, misfits } => {
                 let replayed = self.ledger.batch_done(batch);
+                self.guarding.replayed(&replayed, misfits);
                 self.verifying.replayed(replayed);
                 self.batch_sizer.observe(keys as u64, took);
                 self.tally.keys_replayed += keys as u64;
@@ -266,6 +289,24 @@ impl Conductor {
     fn advance(&mut self) -> Result<()> {
         let certain = self.unknown.is_none_or(|seq| seq <= self.ledger.visible());
         match self.phase {
+            Phase::Copy if self.guarding.goal() != Goal::Migrate => {
+                let phase = match self.guarding.goal() {
+                    Goal::Revert { .. } => Phase::CutOver,
+                    _ => Phase::Guard,
+                };
+                self.enter(phase);
+            }
+            // The swap waited for every transaction on the new table to end, so what was prepared before it
+            // has changed other tables.
+            Phase::Guard | Phase::CutOver if self.guarding.goal() != Goal::Migrate => {
+                self.unknown = None;
+                if !self.swapping.reserves_replay() {
+                    self.guarding.permit_revert()?;
+                }
+                if self.phase == Phase::CutOver {
+                    self.advance_cut_over();
+                }
+            }
             Phase::Copy if certain && self.ledger.is_copied() && !self.copying.is_blocked() => {
                 self.unknown = None;
                 self.enter(Phase::Verify);
@@ -305,7 +346,7 @@ impl Conductor {
             Phase::Copy => self.tally.copy = took,
             Phase::Verify => self.tally.verify = took,
             Phase::CutOver => self.tally.cut_over = took,
-            Phase::Prepare | Phase::Done => {}
+            Phase::Prepare | Phase::Guard | Phase::Done => {}
         }
     }
 
@@ -367,7 +408,7 @@ impl Conductor {
             Phase::Copy => self.hand_out_copy(),
             Phase::Verify => self.hand_out_verify(),
             Phase::CutOver => self.hand_out_cut_over(),
-            Phase::Prepare | Phase::Done => {}
+            Phase::Prepare | Phase::Guard | Phase::Done => {}
         }
     }
 
@@ -419,10 +460,11 @@ impl Conductor {
             return None;
         }
         self.checkpointing.begun();
-        let position = self.checkpointing.place(self.ledger.safe_position()).clone();
+        let Place { position, behind_swap } = self.checkpointing.place(self.ledger.safe_position());
         let shown = self.progress.snapshot();
         Some(Checkpoint {
             position,
+            behind_swap,
             phase: self.phase,
             rows_copied: shown.rows_copied,
             rows_estimated: shown.rows_estimated,
@@ -434,7 +476,14 @@ impl Conductor {
         })
     }
 
+    fn is_guarded_enough(&self) -> bool {
+        self.phase == Phase::Guard && self.guarding.is_over()
+    }
+
     fn waiting(&self) -> Option<String> {
+        if self.phase == Phase::Guard {
+            return self.guarding.words();
+        }
         match &self.swapping.step {
             Step::Pausing { .. } => Some("pausing before the next cut-over attempt".to_owned()),
             Step::CatchingUp { .. } if self.phase == Phase::CutOver => {

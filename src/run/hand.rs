@@ -11,10 +11,11 @@ use super::job::{Job, Message, Report, Role};
 use crate::copy::{self, Copied};
 use crate::cutover;
 use crate::error::{Error, Kind, Result};
-use crate::replay::{self, Transaction};
+use crate::replay::{self, Fitted, Transaction};
 use crate::server::{
     ConnectionId, Fault, RECONNECT_FOR, Server, Session, SessionSettings, back_off, to_error,
 };
+use crate::state::Part;
 use crate::verify;
 use crate::work::{Context, Failure, Work, describe_range, range_predicate, rollback};
 
@@ -186,12 +187,18 @@ impl Hand {
                 }
             }
             Job::Replay { batch, keys } => {
-                let transaction = match self.role {
-                    Role::Cutter => Transaction::UnderLock,
-                    _ => Transaction::Own,
+                let fitted = match (self.role, context.part) {
+                    // A row that does not fit ends the attempt, and is noted when the lock is gone.
+                    (Role::Cutter, _) => {
+                        replay::replay(session, context, keys, Transaction::UnderLock).await?.into()
+                    }
+                    (_, Part::Migration) => {
+                        replay::replay(session, context, keys, Transaction::Own).await?.into()
+                    }
+                    (_, Part::Guard) => replay::replay_fitting(session, context, keys).await?,
                 };
-                let took = replay::replay(session, context, keys, transaction).await?;
-                Report::Replayed { batch: *batch, keys: keys.len(), took }
+                let Fitted { took, misfits } = fitted;
+                Report::Replayed { batch: *batch, keys: keys.len(), took, misfits }
             }
             Job::CompareRange { ticket, range } => {
                 let compared = verify::compare_range(session, context, range).await?;

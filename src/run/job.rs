@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::key::Key;
 use crate::ledger::{BatchId, ChunkId, Edge, Range};
-use crate::state::Checkpoint;
+use crate::state::{Checkpoint, Misfit};
 use crate::verify::Compared;
 
 /// A piece of work for a hand.
@@ -51,6 +51,8 @@ pub(crate) enum Report {
         batch: BatchId,
         keys: usize,
         took: Duration,
+        /// Rows that do not fit, on the way back.
+        misfits: Vec<Misfit>,
     },
     /// A batch was rolled back for a reason that passes; its keys stay due.
     ReplayDeferred {

@@ -1,10 +1,13 @@
 //! A run from beginning to end: check, create, copy and replay, verify, cut over, tidy up.
 
+mod back;
 mod broom;
 mod checkpointing;
 mod conductor;
 mod copying;
 mod crew;
+mod engine;
+mod guarding;
 mod hand;
 mod hands;
 mod heart;
@@ -18,23 +21,23 @@ mod verifying;
 
 use std::time::{Duration, Instant};
 
+pub use back::{BackOptions, Reverted, guard, revert};
 pub use broom::Broom;
 use crossbeam_channel::Receiver;
 pub use prepare::{Aim, Prepared, Request, aim, check, create, open};
 pub use resume::{Earlier, earlier_run, look};
 pub use tally::Tally;
 
-use conductor::{Conductor, Inputs, Limits};
-use crew::{Crew, Strength};
-use job::{Message, Report, Role};
+use engine::Engine;
+use guarding::Guarding;
 use start::Start;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::Names;
-use crate::progress::{Phase, Progress};
+use crate::progress::Progress;
 use crate::server::{PATIENCE, RunLock, Server, Session};
 use crate::state::{old_mark, quoted_comment};
-use crate::stream::{Stream, StreamConfig, Watch, current_position};
+use crate::stream::current_position;
 
 /// How a run is to be carried out.
 #[derive(Debug, Clone)]
@@ -62,6 +65,9 @@ pub struct Outcome {
     pub took: Duration,
     /// Whether the old table is still there.
     pub old_kept: bool,
+    /// For how many seconds after the swap the old table is to be kept in step by [`guard`]. None if the run
+    /// has come to its end.
+    pub revertible_for: Option<u64>,
     /// What the operator should know.
     pub warnings: Vec<String>,
 }
@@ -103,12 +109,7 @@ async fn run_locked(
 ) -> Result<Outcome> {
     let earlier = look(server, &mut session, &aim.source).await?;
     if let Some(earlier) = earlier.as_ref().filter(|earlier| earlier.swapped) {
-        tracing::info!("an earlier run has swapped the tables; what it has left is put in order");
-        let broom = Broom::new(server, session).await;
-        let names = earlier.names.clone();
-        return Ok(
-            finish(broom, Tally::default(), &names, &earlier.mark(), Vec::new(), options).await
-        );
+        return after_the_swap(server, session, earlier, &aim, options).await;
     }
     let source = check(&mut session, &aim).await?;
     progress.update(|snapshot| snapshot.rows_estimated = source.rows);
@@ -131,14 +132,43 @@ async fn run_locked(
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
-    let outcome =
-        execute(server, &mut session, &prepared, start, options, request, progress, stop, lock)
-            .await;
+    let outcome = match start {
+        Some(start) => Ok(start),
+        None => {
+            current_position(&mut session, prepared.facts.version_number).await.map(Start::afresh)
+        }
+    };
+    let engine = Engine {
+        server,
+        prepared: &prepared,
+        workers: options.workers,
+        chunk_time: options.chunk_time,
+        lock_wait: request.lock_wait,
+        progress,
+        stop,
+    };
+    let outcome = match outcome {
+        Ok(start) => engine.execute(start, Guarding::none(), lock).await,
+        Err(error) => Err(error),
+    };
     let mut broom = Broom::new(server, session).await;
     let error = match outcome {
         Ok(tally) => {
             let (mark, warnings) = (&prepared.context.mark, plan.warnings.clone());
-            return Ok(finish(broom, tally, &names, mark, warnings, options).await);
+            if let Some(time) = request.revertible_for {
+                broom.put_away().await;
+                let took = Duration::ZERO;
+                let revertible_for = Some(time);
+                return Ok(Outcome {
+                    tally,
+                    names,
+                    took,
+                    old_kept: true,
+                    revertible_for,
+                    warnings,
+                });
+            }
+            return Ok(finish(broom, tally, &names, mark, warnings, options.keep_old).await);
         }
         Err(error) => error,
     };
@@ -163,66 +193,40 @@ async fn run_locked(
     Err(error)
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything that a run was given, used once")]
-async fn execute(
+/// An earlier process has swapped the tables: what it had still to do is done.
+///
+/// # Errors
+/// Refused when the old table is being kept in step, and this is another ALTER.
+async fn after_the_swap(
     server: &Server,
-    session: &mut Session,
-    prepared: &Prepared,
-    start: Option<Start>,
+    session: Session,
+    earlier: &Earlier,
+    aim: &Aim,
     options: &Options,
-    request: &Request,
-    progress: &Progress,
-    stop: &Receiver<()>,
-    lock: &mut RunLock,
-) -> Result<Tally> {
-    if stop.try_recv().is_ok() {
-        return Err(Error::new(Kind::Interrupted, "stopped on request"));
-    }
-    let plan = &prepared.context.plan;
-    let start = match start {
-        Some(start) => start,
-        None => Start::afresh(current_position(session, prepared.facts.version_number).await?),
-    };
-    let (stream, deliveries) = Stream::start(StreamConfig {
-        server: server.clone(),
-        start: start.position.clone(),
-        watch: Watch {
-            source: plan.names.source.clone(),
-            key: plan.key.source.clone(),
-            columns: plan.source.columns.len(),
-            shadow: plan.names.shadow.clone(),
-            state: plan.names.state.clone(),
-            dialect: prepared.facts.dialect(),
-            own_mark: prepared.context.mark.clone(),
-        },
-    })?;
-    let parallel_replay = plan.key_is_only_unique();
-    let strength =
-        Strength { copiers: options.workers, replayers: if parallel_replay { 2 } else { 1 } };
-    let lock_wait = Duration::from_secs(u64::from(request.lock_wait));
-    let (crew, hands, reports, messages) = Crew::start(server, prepared, strength, lock_wait);
-    let limits = Limits { chunk_time: options.chunk_time, lock_wait, parallel_replay };
-    let conductor = Conductor::new(start, hands, limits, progress.clone());
-    let inputs = Inputs { deliveries, messages, stop: stop.clone() };
-    let mut conducting = tokio::task::spawn_blocking(move || conductor.conduct(inputs));
-    let ended = tokio::select! {
-        ended = &mut conducting => ended,
-        error = lock.watch(server) => {
-            // The conductor ends by itself if it has gone already.
-            let _ = reports.send(Message { from: Role::Guard, report: Report::Failed(error) });
-            conducting.await
+) -> Result<Outcome> {
+    let names = earlier.names.clone();
+    if let Some(time) = earlier.revertible_for() {
+        if earlier.alter() != aim.alter.clauses {
+            session.close().await;
+            return Err(Error::refused(format!(
+                "the last run on {} can still be reverted: {} is kept in step with it",
+                aim.source, names.old
+            ))
+            .remedy(
+                "Wait until its time is over (`replank guard`), revert it (`replank revert`), or give the \
+                 revert up with `replank cleanup`.",
+            ));
         }
-    };
-    let outcome =
-        ended.unwrap_or_else(|panic| Err(Error::failed("the conductor panicked").caused_by(panic)));
-    stream.stop();
-    crew.dismiss().await;
-    progress.update(|snapshot| snapshot.phase = Phase::Done);
-    // Once tables were created, nothing is a mere refusal.
-    outcome.map_err(|error| match error.kind() {
-        Kind::Refused | Kind::Transient => error.into_kind(Kind::Failed),
-        _ => error,
-    })
+        tracing::info!("an earlier process has swapped the tables; the old one is kept in step");
+        session.close().await;
+        let (tally, took, warnings) = (Tally::default(), Duration::ZERO, Vec::new());
+        let revertible_for = Some(time);
+        return Ok(Outcome { tally, names, took, old_kept: true, revertible_for, warnings });
+    }
+    tracing::info!("an earlier run has swapped the tables; what it has left is put in order");
+    let broom = Broom::new(server, session).await;
+    let (tally, mark) = (Tally::default(), earlier.mark());
+    Ok(finish(broom, tally, &names, &mark, Vec::new(), options.keep_old).await)
 }
 
 /// After the swap: what is left of the run goes, the old table is marked or dropped. A failure here
@@ -233,9 +237,9 @@ async fn finish(
     names: &Names,
     mark: &str,
     warnings: Vec<String>,
-    options: &Options,
+    keep_old: bool,
 ) -> Outcome {
-    let old = if options.keep_old {
+    let old = if keep_old {
         mark_old(&mut broom, names, mark).await
     } else {
         broom.drop(std::slice::from_ref(&names.old)).await
@@ -247,8 +251,9 @@ async fn finish(
         tracing::error!(%error, "the new table is in place, but the state table is left");
     }
     broom.put_away().await;
-    let old_kept = options.keep_old || old.is_err();
-    Outcome { tally, names: names.clone(), took: Duration::ZERO, old_kept, warnings }
+    let (names, took) = (names.clone(), Duration::ZERO);
+    let old_kept = keep_old || old.is_err();
+    Outcome { tally, names, took, old_kept, revertible_for: None, warnings }
 }
 
 /// Puts replank's mark before the old table's own comment.

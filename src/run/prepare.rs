@@ -18,7 +18,7 @@ use crate::server::{
     Fault, RunLock, Server, ServerFacts, Session, SessionSettings, fault_of, to_error,
 };
 use crate::sql::{TableName, text};
-use crate::state::{Registry, StateTable, Terms, run_mark, structure};
+use crate::state::{Part, Registry, StateTable, Terms, run_mark, structure};
 use crate::work::Context;
 
 /// What is to be done to which table.
@@ -34,6 +34,9 @@ pub struct Request {
     pub lock_wait: u32,
     /// The time zone for conversions of TIMESTAMP; the server's if not given.
     pub time_zone: Option<String>,
+    /// For how many seconds after the swap the old table is to be kept in step, so that the swap can be
+    /// reverted.
+    pub revertible_for: Option<u64>,
 }
 
 /// What is to be altered, and how.
@@ -179,7 +182,8 @@ async fn build(
         .query_first("SELECT USER()")
         .await
         .map_err(|e| to_error(e, "reading the name of the account"))?;
-    let registry = Registry::new(&names, &run, &alter.clauses, &by.unwrap_or_default());
+    let by = by.unwrap_or_default();
+    let registry = Registry::new(&names, &run, &alter.clauses, &by, request.revertible_for);
     create_table(session, &names.state, &state.create_sql(&registry), created).await?;
     state.register(session, &registry).await?;
     let like = format!("CREATE TABLE {} LIKE {}", names.shadow, names.source);
@@ -198,10 +202,42 @@ async fn build(
              where the old table still has it"
         ));
     }
-    state.agree(session, &terms).await?;
-    let context =
-        Context { plan: Arc::new(plan), state, owner: lock.owner(), mark: run_mark(&run) };
+    if request.revertible_for.is_some() {
+        plan.warnings.extend(check_way_back(session, &plan, &alter).await?);
+    }
+    state.agree(session, Part::Migration, &terms).await?;
+    let context = Context {
+        plan: Arc::new(plan),
+        state,
+        owner: lock.owner(),
+        part: Part::Migration,
+        mark: run_mark(&run),
+    };
     Ok(Prepared { facts, context, settings })
+}
+
+/// Whether the swap can be reverted, and what that would lose.
+///
+/// # Errors
+/// Refused when it cannot.
+async fn check_way_back(
+    session: &mut Session,
+    plan: &Plan,
+    alter: &AlterStatement,
+) -> Result<Vec<String>> {
+    let names = plan.names.back();
+    if Table::exists(session, &names.old).await? {
+        return Err(Error::refused(format!(
+            "{} exists already, and a revert would give its name to the new table",
+            names.old
+        ))
+        .remedy(
+            "Rename it, or remove what earlier reverts have left with `replank cleanup --old`.",
+        ));
+    }
+    let back = Plan::back(names, plan.shadow.clone(), plan.source.clone(), alter)
+        .map_err(|error| error.during("this ALTER cannot be reverted (--revertible)"))?;
+    Ok(back.warnings)
 }
 
 /// The terms as they are now.
@@ -279,6 +315,15 @@ pub(crate) async fn plan(
         .await?
         .ok_or_else(|| Error::refused(format!("{} is gone after the ALTER", names.shadow)))?;
     let mut plan = Plan::new(names.clone(), source, shadow, alter, &terms.started_at)?;
+    let settings = settings(&mut plan, terms)?;
+    Ok((plan, settings))
+}
+
+/// How sessions have to be set up to convert values as the terms say.
+///
+/// # Errors
+/// Refused when keys could not be read in the time zone in which values are to be converted.
+pub(crate) fn settings(plan: &mut Plan, terms: &Terms) -> Result<SessionSettings> {
     let mut settings = SessionSettings::default();
     if plan.columns.depends_on_time_zone() {
         let zone = &terms.time_zone;
@@ -287,7 +332,7 @@ pub(crate) async fn plan(
         if by_timestamp && *zone != settings.time_zone {
             return Err(Error::refused(format!(
                 "the key of {} is a TIMESTAMP, and the ALTER converts one in the time zone {zone}",
-                names.source
+                plan.names.source
             ))
             .remedy("Convert with --time-zone '+00:00', or change the type in another way."));
         }
@@ -295,7 +340,7 @@ pub(crate) async fn plan(
             .push(format!("TIMESTAMP values are converted in the time zone {zone} (--time-zone)"));
         settings.time_zone = zone.clone();
     }
-    Ok((plan, settings))
+    Ok(settings)
 }
 
 async fn show_create(session: &mut Session, table: &TableName) -> Result<String> {

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 
+use super::back::tidy_up;
 use super::broom::Broom;
 use super::prepare::{Aim, Prepared, plan, terms};
 use super::start::Start;
@@ -27,7 +28,7 @@ use crate::plan::Names;
 use crate::schema::table::Table;
 use crate::server::{Fault, RunLock, Server, Session, fault_of, to_error};
 use crate::sql::TableName;
-use crate::state::{Registry, StateTable, Terms, run_mark};
+use crate::state::{Part, Registry, StateTable, Terms, run_mark};
 use crate::stream::Position;
 use crate::work::Context;
 
@@ -37,11 +38,11 @@ const FENCE: Duration = Duration::from_secs(60);
 /// An earlier run on the table that did not come to its end.
 #[derive(Debug)]
 pub struct Earlier {
-    registry: Registry,
+    pub(super) registry: Registry,
     /// Its tables.
     pub names: Names,
     /// None while it was being prepared, or when another version began it.
-    agreed: Option<Terms>,
+    pub(super) agreed: Option<Terms>,
     /// Whether its shadow table is there.
     has_shadow: bool,
     /// Whether it had swapped the tables already.
@@ -52,6 +53,16 @@ impl Earlier {
     /// What its own DDL carries as a comment.
     pub fn mark(&self) -> String {
         run_mark(&self.registry.run)
+    }
+
+    /// The clauses of its ALTER.
+    pub fn alter(&self) -> &str {
+        &self.registry.alter
+    }
+
+    /// For how many seconds after the swap its old table is kept in step, if it is.
+    pub fn revertible_for(&self) -> Option<u64> {
+        self.registry.revertible_for
     }
 }
 
@@ -88,14 +99,21 @@ pub async fn look(
     let names = registry.names(state.name());
     let has_shadow = fence(session, &names).await?;
     let agreed = match registry.can_be_continued() {
-        true => state.terms(session).await?,
+        true => state.terms(session, Part::Migration).await?,
         false => None,
     };
     // RENAME TABLE is atomic: the old name is taken if and only if the shadow table has the source's.
-    let swapped = agreed.is_some()
-        && !has_shadow
-        && Table::exists(session, &names.old).await?
-        && Table::exists(session, &names.source).await?;
+    let ended = agreed.is_some() && !has_shadow && Table::exists(session, &names.source).await?;
+    let swapped = ended && Table::exists(session, &names.old).await?;
+    if swapped && registry.revertible_for.is_some() {
+        fence(session, &names.back()).await?;
+    }
+    if ended && !swapped && Table::exists(session, &names.back().old).await? {
+        tracing::info!("an earlier process has swapped the tables back; it is brought to its end");
+        let broom = Broom::new(server, super::prepare::open(server).await?).await;
+        tidy_up(broom, &names.back(), &run_mark(&registry.run)).await?;
+        return Ok(None);
+    }
     Ok(Some(Earlier { registry, names, agreed, has_shadow, swapped }))
 }
 
@@ -160,6 +178,7 @@ pub(crate) async fn take_up(
     );
     let start = Start {
         position: checkpoint.position,
+        behind_swap: false,
         unstarted: gaps(copied),
         last_chunk,
         last_heartbeat,
@@ -167,8 +186,13 @@ pub(crate) async fn take_up(
         keys_replayed: checkpoint.keys_replayed,
     };
     let (plan, settings) = plan(session, source.clone(), &aim.alter, &names, &agreed).await?;
-    let context =
-        Context { plan: Arc::new(plan), state, owner: lock.owner(), mark: run_mark(&registry.run) };
+    let context = Context {
+        plan: Arc::new(plan),
+        state,
+        owner: lock.owner(),
+        part: Part::Migration,
+        mark: run_mark(&registry.run),
+    };
     let prepared = Prepared { facts: aim.facts.clone(), context, settings };
     Ok(Some((prepared, start)))
 }
@@ -219,7 +243,7 @@ async fn fence(session: &mut Session, names: &Names) -> Result<bool> {
 
 const NO_SUCH_TABLE: u16 = 1146;
 
-async fn has_binlog(session: &mut Session, position: &Position) -> Result<bool> {
+pub(super) async fn has_binlog(session: &mut Session, position: &Position) -> Result<bool> {
     let logs: Vec<mysql_async::Row> =
         session.query("SHOW BINARY LOGS").await.map_err(|e| to_error(e, "listing the binlogs"))?;
     Ok(logs.iter().any(|row| row.get::<String, _>(0).as_deref() == Some(&position.file)))

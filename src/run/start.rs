@@ -9,6 +9,8 @@ use crate::stream::Position;
 pub(crate) struct Start {
     /// Where the stream begins.
     pub(crate) position: Position,
+    /// Whether that is known to be behind the swap of the tables.
+    pub(crate) behind_swap: bool,
     /// The ranges that no chunk has copied.
     pub(crate) unstarted: Vec<Range<Key>>,
     /// The highest number of a chunk so far.
@@ -27,6 +29,7 @@ impl Start {
     pub(crate) fn afresh(position: Position) -> Self {
         Start {
             position,
+            behind_swap: false,
             unstarted: vec![Range { lo: Edge::Start, hi: Edge::End }],
             last_chunk: 0,
             last_heartbeat: 0,

@@ -87,21 +87,38 @@ impl RunLock {
                 table: table.clone(),
             });
         }
-        let holder: Option<(u64, String, Option<String>)> = session
-            .exec_first(
-                "SELECT id, CONCAT(user, '@', host), state FROM information_schema.processlist \
-                 WHERE id = IS_USED_LOCK(?)",
-                (&name,),
-            )
-            .await
-            .map_err(|e| to_error(e, "asking who holds the run lock"))?;
-        let who = match holder {
-            Some((id, who, _)) => format!("connection {id} of {who}"),
-            None => "another connection".to_owned(),
-        };
+        let who = RunLock::holder(&mut session, table)
+            .await?
+            .unwrap_or_else(|| "another connection".to_owned());
         session.close().await;
         Err(Error::refused(format!("another replank works on {table}: {who} holds its lock"))
             .remedy("Wait for that run to end, or stop it; then start again."))
+    }
+
+    /// Who holds the lock for a table, in words; None if nobody does.
+    ///
+    /// # Errors
+    /// As the server's.
+    pub async fn holder(session: &mut Session, table: &TableName) -> Result<Option<String>> {
+        let doing = "asking who holds the run lock";
+        let name = lock_name(table);
+        let connection: Option<Option<u64>> = session
+            .exec_first("SELECT IS_USED_LOCK(?)", (&name,))
+            .await
+            .map_err(|e| to_error(e, doing))?;
+        let Some(connection) = connection.flatten() else { return Ok(None) };
+        // Without PROCESS an account sees its own connections only.
+        let account: Option<String> = session
+            .exec_first(
+                "SELECT CONCAT(user, '@', host) FROM information_schema.processlist WHERE id = ?",
+                (connection,),
+            )
+            .await
+            .map_err(|e| to_error(e, doing))?;
+        Ok(Some(match account {
+            Some(account) => format!("connection {connection} of {account}"),
+            None => format!("connection {connection}"),
+        }))
     }
 
     /// The proof that this process holds the lock.

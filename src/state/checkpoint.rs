@@ -14,6 +14,9 @@ pub struct Checkpoint {
     /// The safe position (I5): a run that goes on reads the binlog from here.
     #[serde(flatten)]
     pub position: Position,
+    /// Whether the position is known to be behind the swap of the tables.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub behind_swap: bool,
     /// The phase.
     pub phase: Phase,
     /// Rows copied by all processes of the run.
@@ -103,6 +106,7 @@ mod tests {
     fn a_checkpoint_is_one_flat_record() {
         let checkpoint = Checkpoint {
             position: Position { file: "binlog.000007".into(), offset: 1234 },
+            behind_swap: false,
             phase: Phase::Copy,
             rows_copied: 5,
             rows_estimated: 10,

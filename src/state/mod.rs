@@ -9,6 +9,7 @@
 //! at any later time as well ([`crate::ledger::Ledger::safe_position`]).
 
 mod checkpoint;
+mod misfit;
 mod registry;
 
 use mysql_async::prelude::Queryable;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use checkpoint::{Checkpoint, ChunkNote};
+pub use misfit::Misfit;
 pub use registry::{Registry, Terms, now, structure};
 
 use crate::error::{Error, Result};
@@ -35,6 +37,41 @@ enum Row {
     Heartbeat = 1,
     Chunk = 2,
     Terms = 3,
+    Command = 4,
+    Misfit = 5,
+}
+
+/// Which part of a run the terms are about: the number of their row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Part {
+    /// Up to the swap.
+    Migration = 0,
+    /// After it: the old table is kept in step.
+    Guard = 1,
+}
+
+/// What another process asks of the one that works on the run, through the binlog: the row's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Command {
+    /// Stop, and keep what there is to go on with.
+    Stop = 1,
+}
+
+impl Command {
+    fn of(number: u64) -> Option<Command> {
+        (number == Command::Stop as u64).then_some(Command::Stop)
+    }
+}
+
+/// What a row event of the state table says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// A heartbeat, with its number.
+    Heartbeat(u64),
+    /// A command.
+    Command(Command),
 }
 
 /// The state table of one run.
@@ -81,9 +118,15 @@ impl StateTable {
         }
     }
 
-    /// Whether a row of this kind is the heartbeat.
-    pub fn is_heartbeat(kind: u64) -> bool {
-        kind == Row::Heartbeat as u64
+    /// What a row with this key says, where it says anything to the stream.
+    pub fn says(kind: u64, id: u64) -> Option<Said> {
+        if kind == Row::Heartbeat as u64 {
+            Some(Said::Heartbeat(id))
+        } else if kind == Row::Command as u64 {
+            Command::of(id).map(Said::Command)
+        } else {
+            None
+        }
     }
 
     /// The statement that creates the table.
@@ -120,12 +163,13 @@ impl StateTable {
     ///
     /// # Errors
     /// As the server's.
-    pub async fn agree(&self, session: &mut Session, terms: &Terms) -> Result<()> {
+    pub async fn agree(&self, session: &mut Session, part: Part, terms: &Terms) -> Result<()> {
         session
             .query_drop(format!(
-                "INSERT INTO {} (kind, id, body) VALUES ({}, 0, {})",
+                "INSERT INTO {} (kind, id, body) VALUES ({}, {}, {})",
                 self.name,
                 Row::Terms as u8,
+                part as u8,
                 sql::text(&self.write(terms)?)
             ))
             .await
@@ -137,17 +181,36 @@ impl StateTable {
     /// # Errors
     /// Refused when it was written by a later version of replank.
     pub async fn registry(&self, session: &mut Session) -> Result<Option<Registry>> {
-        let Some(body) = self.body(session, Row::Registry).await? else { return Ok(None) };
+        let Some(body) = self.body(session, Row::Registry, 0).await? else { return Ok(None) };
         let registry: Registry = self.read(&body)?;
         if registry.format > registry::FORMAT { Err(self.unreadable()) } else { Ok(Some(registry)) }
     }
 
-    /// Reads the terms; there are none while the shadow table is being made.
+    /// Asks something of the process that works on the run.
+    ///
+    /// # Errors
+    /// As the server's.
+    pub async fn command(&self, session: &mut Session, command: Command, by: &str) -> Result<()> {
+        // A row that stays as it is would not be in the binlog.
+        let body = format!("{by}, {}, {:08x}", now(), rand::random::<u32>());
+        session
+            .query_drop(format!(
+                "REPLACE INTO {} (kind, id, body) VALUES ({}, {}, {})",
+                self.name,
+                Row::Command as u8,
+                command as u8,
+                sql::text(&body)
+            ))
+            .await
+            .map_err(|e| to_error(e, &format!("writing a command to {}", self.name)))
+    }
+
+    /// Reads the terms; there are none while the shadow table is being made, or before there is a guard.
     ///
     /// # Errors
     /// Refused when they were written by another version of replank.
-    pub async fn terms(&self, session: &mut Session) -> Result<Option<Terms>> {
-        match self.body(session, Row::Terms).await? {
+    pub async fn terms(&self, session: &mut Session, part: Part) -> Result<Option<Terms>> {
+        match self.body(session, Row::Terms, part as u8).await? {
             Some(body) => self.read(&body).map(Some),
             None => Ok(None),
         }
@@ -191,6 +254,22 @@ impl StateTable {
         Ok((last, ranges.collect::<Result<Vec<_>>>()?))
     }
 
+    /// How many chunks have been committed.
+    ///
+    /// # Errors
+    /// As the server's.
+    pub async fn chunk_count(&self, session: &mut Session) -> Result<u64> {
+        let count: Option<u64> = session
+            .query_first(format!(
+                "SELECT COUNT(*) FROM {} WHERE kind = {}",
+                self.name,
+                Row::Chunk as u8
+            ))
+            .await
+            .map_err(|e| to_error(e, &format!("counting the chunks in {}", self.name)))?;
+        Ok(count.unwrap_or_default())
+    }
+
     /// The statement that commits heartbeat `id`, with a checkpoint if there is one to be written. It
     /// changes the row's key, so that the number is in the row event whatever the row image.
     ///
@@ -224,10 +303,51 @@ impl StateTable {
         ))
     }
 
-    async fn body(&self, session: &mut Session, row: Row) -> Result<Option<String>> {
+    /// The statement that notes rows that do not fit the old structure; a later note of a row takes the
+    /// place of an earlier one.
+    ///
+    /// # Errors
+    /// Failed if the note cannot be written as text, which does not happen.
+    pub fn misfit_sql(&self, misfit: &Misfit) -> Result<String> {
+        Ok(format!(
+            "REPLACE INTO {} (kind, id, body) VALUES ({}, {}, {})",
+            self.name,
+            Row::Misfit as u8,
+            misfit.number(),
+            sql::text(&self.write(misfit)?)
+        ))
+    }
+
+    /// The statement that takes the notes of rows back which fit now.
+    pub fn fits_sql(&self, keys: &[Key]) -> String {
+        format!(
+            "DELETE FROM {} WHERE kind = {} AND id IN ({})",
+            self.name,
+            Row::Misfit as u8,
+            sql::list(keys.iter().map(Misfit::number_of))
+        )
+    }
+
+    /// Reads the rows that do not fit the old structure.
+    ///
+    /// # Errors
+    /// As the server's; refused when another version of replank wrote them.
+    pub async fn misfits(&self, session: &mut Session) -> Result<Vec<Misfit>> {
+        let bodies: Vec<String> = session
+            .query(format!(
+                "SELECT body FROM {} WHERE kind = {} ORDER BY id",
+                self.name,
+                Row::Misfit as u8
+            ))
+            .await
+            .map_err(|e| to_error(e, &format!("reading the rows noted in {}", self.name)))?;
+        bodies.iter().map(|body| self.read(body)).collect()
+    }
+
+    async fn body(&self, session: &mut Session, row: Row, id: u8) -> Result<Option<String>> {
         session
             .query_first(format!(
-                "SELECT body FROM {} WHERE kind = {} AND id = 0",
+                "SELECT body FROM {} WHERE kind = {} AND id = {id}",
                 self.name, row as u8
             ))
             .await

@@ -30,11 +30,20 @@ pub struct Registry {
     /// The account and host that began it, as the server sees them.
     #[serde(default)]
     pub by: String,
+    /// For how many seconds after the swap the old table is kept in step, so that it can be reverted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revertible_for: Option<u64>,
 }
 
 impl Registry {
     /// The registry of a new run.
-    pub fn new(names: &Names, run: &str, alter: &str, by: &str) -> Self {
+    pub fn new(
+        names: &Names,
+        run: &str,
+        alter: &str,
+        by: &str,
+        revertible_for: Option<u64>,
+    ) -> Self {
         Registry {
             format: FORMAT,
             run: run.to_owned(),
@@ -44,6 +53,7 @@ impl Registry {
             alter: alter.to_owned(),
             started: now(),
             by: by.to_owned(),
+            revertible_for,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::ledger::Seq;
 use crate::schema::lexer::Dialect;
 use crate::schema::mention::{StatementKind, mentions_table, statement_kind};
 use crate::sql::TableName;
-use crate::state::StateTable;
+use crate::state::{Command, Said, StateTable};
 
 /// The table ids that MySQL uses for rows events without a table (`~0` in six bytes, and the dummy
 /// with which a statement is ended).
@@ -37,6 +37,9 @@ pub struct Watch {
     pub dialect: Dialect,
     /// A comment that the run's own DDL carries.
     pub own_mark: String,
+    /// Whether rows of the source count only behind the run's own RENAME: before it, that name was
+    /// another table's.
+    pub swap: bool,
 }
 
 /// A changed key: complete, or still without the weights of its text parts.
@@ -54,6 +57,8 @@ pub(super) struct Findings {
     pub(super) xa: Vec<XaSpan>,
     /// The last transaction of which it is not known what it changed.
     pub(super) unknown: Option<Seq>,
+    pub(super) commands: Vec<Command>,
+    pub(super) swapped: Option<Seq>,
 }
 
 #[derive(Debug)]
@@ -83,12 +88,15 @@ pub(super) struct Follower {
     xa_changes: Vec<Found>,
     /// Prepared XA transactions: where they were prepared, and what they change.
     prepared: HashMap<String, (Seq, Vec<Found>)>,
+    /// Whether the source's name stands for the source already.
+    named: bool,
     findings: Findings,
 }
 
 impl Follower {
     pub(super) fn new(watch: Watch) -> Self {
         Follower {
+            named: !watch.swap,
             watch,
             state_key: StateTable::key(),
             seq: 0,
@@ -133,7 +141,8 @@ impl Follower {
         self.findings.changes.len()
             + self.findings.heartbeats.len()
             + self.findings.xa.len()
-            + usize::from(self.findings.unknown.is_some())
+            + self.findings.commands.len()
+            + usize::from(self.findings.unknown.is_some() || self.findings.swapped.is_some())
     }
 
     /// Reads one event: its type code, its size with header, its body. Returns whether a transaction
@@ -211,7 +220,9 @@ impl Follower {
     fn table_map(&mut self, body: &[u8]) -> Result<()> {
         let (id, schema, table) = TableMap::parse_names(body)?;
         let is = |name: &TableName| name.schema.as_str() == schema && name.table.as_str() == table;
-        let role = if is(&self.watch.source) {
+        let role = if is(&self.watch.source) && !self.named {
+            Role::Other
+        } else if is(&self.watch.source) {
             let map = TableMap::parse(body)?;
             Role::Source(Box::new(KeyLayout::new(&map, &self.watch.key, self.watch.columns)?))
         } else if is(&self.watch.state) {
@@ -238,13 +249,19 @@ impl Follower {
                 collect(&event, layout, self.watch.key.needs_weights(), found)
             }
             Some(Role::State(layout)) => {
-                let heartbeats = &mut self.findings.heartbeats;
+                let Findings { heartbeats, commands, .. } = &mut self.findings;
                 event.each_raw_key(layout, |change| {
-                    if let RowChange::Update { after, .. } = change
-                        && let [PartValue::UInt(kind), PartValue::UInt(id)] = after[..]
-                        && StateTable::is_heartbeat(kind)
-                    {
-                        heartbeats.push((id, seq));
+                    let (RowChange::Update { after, .. } | RowChange::Insert(after)) = change
+                    else {
+                        return Ok(());
+                    };
+                    if let [PartValue::UInt(kind), PartValue::UInt(id)] = after[..] {
+                        match StateTable::says(kind, id) {
+                            // The row is there from the beginning, with the number 0.
+                            Some(Said::Heartbeat(0)) | None => {}
+                            Some(Said::Heartbeat(id)) => heartbeats.push((id, seq)),
+                            Some(Said::Command(command)) => commands.push(command),
+                        }
                     }
                     Ok(())
                 })?;
@@ -306,6 +323,10 @@ impl Follower {
             }
             StatementKind::TableDdl | StatementKind::Other => {
                 self.refuse_mention(&query)?;
+                if !self.named && self.is_own_rename(&query) {
+                    self.named = true;
+                    self.findings.swapped = Some(self.seq);
+                }
                 return Ok(!self.in_transaction);
             }
             StatementKind::Dml => self.refuse_mention(&query)?,
@@ -330,6 +351,10 @@ impl Follower {
             )
         });
         if mentioned { Err(self.foreign(query)) } else { Ok(()) }
+    }
+
+    fn is_own_rename(&self, query: &QueryEvent) -> bool {
+        query.sql.starts_with("RENAME") && query.sql.contains(&self.watch.own_mark)
     }
 
     fn foreign(&self, query: &QueryEvent) -> Error {

@@ -16,6 +16,7 @@ pub use transport::{Position, Stream, StreamConfig, current_position};
 
 use crate::key::Key;
 use crate::ledger::Seq;
+use crate::state::Command;
 
 /// A part of the stream, in order.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -33,6 +34,10 @@ pub struct Delivery {
     /// A transaction of which it is not known what it changed, the source perhaps: the XA COMMIT of what
     /// was prepared before the stream began.
     pub unknown: Option<Seq>,
+    /// What other processes ask of this one.
+    pub commands: Vec<Command>,
+    /// The transaction that swapped the tables, where the stream waits for it ([`Watch::swap`]).
+    pub swapped: Option<Seq>,
 }
 
 /// An XA transaction that changed the source: its rows stand where it was prepared, but count from where

@@ -141,6 +141,7 @@ impl Database {
             statement: clauses.to_owned(),
             lock_wait: 1,
             time_zone: None,
+            revertible_for: None,
         }
     }
 

@@ -1,0 +1,107 @@
+//! `replank status`.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::display::grouped;
+use super::output::OutputArgs;
+use super::target::TableArgs;
+use crate::error::Result;
+use crate::run::open;
+use crate::state::Checkpoint;
+use crate::status::{Condition, RunStatus, runs};
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    table: TableArgs,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+pub(super) async fn status(args: StatusArgs) -> Result<()> {
+    let (target, table) = args.table.resolve_some()?;
+    let mut session = open(&target.server).await?;
+    let found = runs(&mut session, target.schema.as_deref(), table.as_deref()).await?;
+    session.close().await;
+    args.output.print(
+        || match &found[..] {
+            [] => "There is no run that has not come to its end.".to_owned(),
+            found => found.iter().map(text).collect::<Vec<_>>().join("\n\n"),
+        },
+        || json!({ "result": "done", "runs": found.iter().map(document).collect::<Vec<_>>() }),
+    );
+    Ok(())
+}
+
+fn text(run: &RunStatus) -> String {
+    let RunStatus { names, registry, condition, checkpoint, chunks, misfits } = run;
+    let state = match condition {
+        Condition::Running(holder) => format!("running: {holder}"),
+        other => other.name().to_owned(),
+    };
+    let mut lines = vec![
+        format!("ALTER TABLE {} {}", names.source, registry.alter),
+        format!("  state      {state}"),
+        format!("  run        {}, begun {} by {}", registry.run, registry.started, registry.by),
+    ];
+    if let Some(checkpoint) = checkpoint {
+        let (done, total) = rows(checkpoint);
+        let waiting = checkpoint.waiting.as_ref().map(|why| format!(", {why}")).unwrap_or_default();
+        lines.extend([
+            format!("  phase      {}{waiting}", checkpoint.phase.name()),
+            format!(
+                "  rows       {} of ~{} ({:.1} %), {} chunks copied",
+                grouped(done),
+                grouped(total),
+                done as f64 * 100.0 / total as f64,
+                grouped(*chunks)
+            ),
+            format!(
+                "  replay     {} changed keys, {} waiting",
+                grouped(checkpoint.keys_replayed),
+                grouped(checkpoint.backlog)
+            ),
+            format!(
+                "  checkpoint {}, binlog {} at {}",
+                checkpoint.written, checkpoint.position.file, checkpoint.position.offset
+            ),
+        ]);
+    }
+    for misfit in misfits {
+        lines.push(format!("  misfit     row {}: {}", misfit.row, misfit.why));
+    }
+    lines.push(format!("  next       {}", condition.next()));
+    lines.join("\n")
+}
+
+/// Rows done and rows in all, of the phase.
+fn rows(checkpoint: &Checkpoint) -> (u64, u64) {
+    use crate::progress::Phase;
+    match checkpoint.phase {
+        Phase::Verify => (checkpoint.rows_verified, checkpoint.rows_copied.max(1)),
+        _ => (checkpoint.rows_copied, checkpoint.rows_estimated.max(checkpoint.rows_copied).max(1)),
+    }
+}
+
+fn document(run: &RunStatus) -> Value {
+    let RunStatus { names, registry, condition, checkpoint, chunks, misfits } = run;
+    json!({
+        "schema": names.source.schema.as_str(),
+        "table": names.source.table.as_str(),
+        "alter": registry.alter,
+        "run": registry.run,
+        "started": registry.started,
+        "by": registry.by,
+        "state": condition.name(),
+        "held_by": match condition {
+            Condition::Running(holder) => Some(holder),
+            _ => None,
+        },
+        "chunks": chunks,
+        "checkpoint": checkpoint,
+        "revertible_seconds": registry.revertible_for,
+        "misfits": misfits.iter().map(|m| json!({ "row": m.row, "why": m.why })).collect::<Vec<_>>(),
+        "next": condition.next(),
+    })
+}

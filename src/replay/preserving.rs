@@ -1,0 +1,89 @@
+//! Replaying into a table with columns that the source does not have, without losing what they hold.
+//!
+//! On the way back these are the columns that the ALTER had dropped. A row that the old table holds keeps
+//! its values in them; a row that it does not hold gets their defaults, as the server itself gives them.
+//! The rows are put together in the scratch table first, since they have to be deleted from the old table
+//! before they are inserted into it: another unique index may hold one of their values.
+//!
+//! The two statements that fill the scratch table have read views of their own. A row that comes or goes
+//! between them has changed at a position above `V`, so that its key stays due.
+
+use std::time::{Duration, Instant};
+
+use mysql_async::prelude::Queryable;
+
+use super::{MAX_PULLS, Transaction, delete, endless, finish};
+use crate::key::Key;
+use crate::scratch;
+use crate::server::Session;
+use crate::sql::list;
+use crate::work::{Context, KEPT, Work};
+
+/// As [`super::replay`].
+pub(super) async fn replay(
+    session: &mut Session,
+    context: &Context,
+    keys: &[Key],
+    transaction: Transaction,
+) -> Work<Duration> {
+    let began = Instant::now();
+    let plan = &context.plan;
+    let mut keys = keys.to_vec();
+    let written: Vec<String> =
+        plan.columns.written().map(|(target, _)| target.to_string()).collect();
+    let all =
+        list(written.iter().cloned().chain(plan.preserved.iter().map(|c| c.name.to_string())));
+    for _ in 0..MAX_PULLS {
+        let wanted = plan.key.source.in_list(&keys)?;
+        assemble(session, context, &wanted, &written, &all).await?;
+        transaction.begin(session).await?;
+        delete(session, context, &keys).await?;
+        let insert = format!(
+            "INSERT INTO {} ({all}) SELECT {all} FROM {}",
+            plan.names.shadow,
+            scratch::name(context)
+        );
+        if finish(session, context, &insert, &wanted, &mut keys).await? {
+            return Ok(began.elapsed());
+        }
+    }
+    Err(endless(context, &keys).into())
+}
+
+/// Fills the scratch table with the source's rows for which `wanted` holds, as the shadow table is to hold
+/// them.
+async fn assemble(
+    session: &mut Session,
+    context: &Context,
+    wanted: &str,
+    written: &[String],
+    all: &str,
+) -> Work<()> {
+    let plan = &context.plan;
+    let scratch = scratch::name(context);
+    let key = &plan.key.shadow.parts;
+    let same: Vec<String> =
+        key.iter().map(|part| format!("{KEPT}.{0} = fresh.{0}", part.name)).collect();
+    let same = same.join(" AND ");
+    let fresh = || list(written.iter().map(|name| format!("fresh.{name}")));
+    let kept = list(plan.preserved.iter().map(|column| format!("{KEPT}.{}", column.name)));
+    let rows = format!("({}{wanted}) fresh", plan.select());
+    scratch::create(session, context).await?;
+    session
+        .query_drop(format!(
+            "INSERT INTO {scratch} ({all}) SELECT {}, {kept} FROM {rows} JOIN {} {KEPT} ON {same}",
+            fresh(),
+            plan.names.shadow
+        ))
+        .await?;
+    session
+        .query_drop(format!(
+            "INSERT INTO {scratch} ({}) SELECT {} FROM {rows} \
+             WHERE NOT EXISTS (SELECT 1 FROM {} {KEPT} WHERE {same})",
+            list(written),
+            fresh(),
+            plan.names.shadow,
+        ))
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! After the swap: what the run is for now, and which rows the old structure cannot hold.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::error::{Error, Result};
+use crate::key::Key;
+use crate::state::Misfit;
+
+/// What a process works towards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// Copy, verify, swap.
+    Migrate,
+    /// Keep the old table in step until then.
+    Guard { until: Instant },
+    /// Swap back; with rows that the old structure cannot hold only if their loss is accepted.
+    Revert { accept_loss: bool },
+}
+
+/// See the [module documentation](self).
+#[derive(Debug)]
+pub(crate) struct Guarding {
+    goal: Goal,
+    misfits: BTreeMap<Key, Misfit>,
+}
+
+/// So many rows are named in an error.
+const NAMED: usize = 5;
+
+impl Guarding {
+    /// The way there: there is nothing to guard yet.
+    pub(crate) fn none() -> Self {
+        Guarding { goal: Goal::Migrate, misfits: BTreeMap::new() }
+    }
+
+    /// The way back, with the rows that were noted by earlier processes.
+    ///
+    /// # Errors
+    /// Failed if a note cannot be read.
+    pub(crate) fn new(goal: Goal, noted: Vec<Misfit>) -> Result<Self> {
+        let misfits = noted
+            .into_iter()
+            .map(|misfit| {
+                let key = misfit.key().ok_or_else(|| {
+                    Error::failed(format!("the note of row {} cannot be read", misfit.row))
+                })?;
+                Ok((key, misfit))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Guarding { goal, misfits })
+    }
+
+    pub(crate) fn goal(&self) -> Goal {
+        self.goal
+    }
+
+    /// Whether the guard's time is over.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.goal, Goal::Guard { until } if Instant::now() >= until)
+    }
+
+    /// A batch was replayed but for these rows.
+    pub(crate) fn replayed(&mut self, keys: &[Key], misfits: Vec<Misfit>) {
+        if self.misfits.is_empty() && misfits.is_empty() {
+            return;
+        }
+        let lossless = self.misfits.is_empty();
+        let mut news = Vec::new();
+        for misfit in misfits {
+            if let Some(key) = misfit.key() {
+                news.push((key, misfit));
+            }
+        }
+        for key in keys {
+            self.misfits.remove(key);
+        }
+        if let Some((_, misfit)) = news.first() {
+            if lossless {
+                tracing::warn!("a revert is no longer lossless: row {} {}", misfit.row, misfit.why);
+            } else {
+                tracing::debug!(row = misfit.row, why = misfit.why, "a row does not fit");
+            }
+        }
+        self.misfits.extend(news);
+        if !lossless && self.misfits.is_empty() {
+            tracing::info!("every row fits the old structure again: a revert is lossless");
+        }
+    }
+
+    /// Whether the tables may be swapped back.
+    ///
+    /// # Errors
+    /// Failed when that would lose rows and nobody has accepted it.
+    pub(crate) fn permit_revert(&self) -> Result<()> {
+        match self.goal {
+            Goal::Revert { accept_loss: false } if !self.misfits.is_empty() => {
+                Err(not_lossless(self.misfits.values()).keeping_progress())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How it stands, in words.
+    pub(crate) fn words(&self) -> Option<String> {
+        match self.misfits.len() {
+            0 => Some("a revert is lossless".to_owned()),
+            n => Some(format!("a revert would lose changes of {n} rows")),
+        }
+    }
+}
+
+/// The error of a revert that would lose these rows.
+pub(crate) fn not_lossless<'a>(misfits: impl ExactSizeIterator<Item = &'a Misfit>) -> Error {
+    let count = misfits.len();
+    let named: Vec<String> =
+        misfits.take(NAMED).map(|misfit| format!("row {}: {}", misfit.row, misfit.why)).collect();
+    let more = if count > NAMED { format!(" (and {} more)", count - NAMED) } else { String::new() };
+    Error::failed(format!(
+        "a revert would lose changes of {count} rows that the old structure cannot hold: {}{more}",
+        named.join("; ")
+    ))
+    .remedy(
+        "Change these rows so that they fit, and revert then; or give --accept-loss: they stay as they \
+         last fitted.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn misfit(key: &Key) -> Misfit {
+        Misfit::new(key, "id=1".to_owned(), "is too long".to_owned())
+    }
+
+    #[test]
+    fn a_revert_is_permitted_when_every_row_fits_again_or_the_loss_is_accepted() {
+        let (a, b) = (Key::from_digits("01").unwrap(), Key::from_digits("02").unwrap());
+        let goal = Goal::Revert { accept_loss: false };
+        let mut guarding = Guarding::new(goal, vec![misfit(&a)]).unwrap();
+        let error = guarding.permit_revert().unwrap_err();
+        assert!(error.what().contains("id=1: is too long") && error.keeps_progress());
+        guarding.replayed(&[a.clone(), b.clone()], vec![misfit(&b)]);
+        assert!(guarding.permit_revert().is_err(), "another row does not fit");
+        guarding.replayed(std::slice::from_ref(&b), Vec::new());
+        assert!(guarding.permit_revert().is_ok());
+        let goal = Goal::Revert { accept_loss: true };
+        assert!(Guarding::new(goal, vec![misfit(&a)]).unwrap().permit_revert().is_ok());
+    }
+}
