@@ -2,7 +2,7 @@
 //!
 //! A table is dropped for one of three reasons: its comment carries replank's mark as a state table;
 //! the registry in such a table names it as the shadow table; or, if asked for, its comment carries the
-//! mark as an old table. The run lock is taken first, and transactions of the dead run are waited for,
+//! mark as an old table, and it has the name of one. The run lock is taken first, and transactions of the dead run are waited for,
 //! so that nothing is taken from a run that lives.
 //!
 //! A run that had swapped the tables when it ended is brought to its end instead: the old table gets its
@@ -16,7 +16,7 @@ use crate::run::{Broom, Earlier, earlier_run, look, mark_old};
 use crate::schema::table::Table;
 use crate::server::{RunLock, Server, Session, SessionSettings, to_error};
 use crate::sql::TableName;
-use crate::state::{MARK, StateTable, old_mark};
+use crate::state::{MARK, StateTable, marked_source};
 
 /// Drops what runs on a schema's tables, or on one of them, have left. Returns what was dropped, and
 /// what it was.
@@ -61,9 +61,16 @@ pub async fn cleanup(
     }
     if old {
         for (name, comment) in marked(&mut session, schema, "old table of").await? {
-            let is_its = |table: &str| comment.starts_with(&old_mark(table));
-            if table.is_none_or(is_its) {
+            // The name decides together with the mark: who swaps the tables back by hand has the mark on the
+            // table that the application uses.
+            let Some(source) = marked_source(&comment).map(|source| name.sibling(source)) else {
+                continue;
+            };
+            let wanted = table.is_none_or(|table| table == source.table.as_str());
+            if wanted && Names::is_set_aside(&source, &name) {
+                let lock = RunLock::acquire(server, &source).await?;
                 drop_table(&mut session, &name, "old table", &mut dropped).await?;
+                lock.release().await;
             }
         }
     }

@@ -32,10 +32,11 @@ pub async fn find(
     batch: &[Key],
     index: &str,
 ) -> Work<Vec<Key>> {
+    refuse_functional(context, index)?;
     scratch::fill(session, context, predicate).await?;
     refuse_real_duplicates(session, context).await?;
     let mut found = Vec::new();
-    for unique in &context.plan.other_uniques {
+    for unique in by_column(context) {
         found.extend(holders(session, context, unique).await?);
     }
     found.sort_unstable();
@@ -52,11 +53,37 @@ pub async fn find(
     Ok(found)
 }
 
+/// Stops at a duplicate under a functional index: who holds the value cannot be looked up by column.
+fn refuse_functional(context: &Context, index: &str) -> Work<()> {
+    let name = index.rsplit('.').next().unwrap_or(index);
+    let functional = |unique: &&Index| unique.parts.iter().any(|part| part.column.is_none());
+    let met =
+        context.plan.other_uniques.iter().filter(functional).find(|i| i.name.as_str() == name);
+    match met {
+        None => Ok(()),
+        Some(index) => Err(Error::failed(format!(
+            "rows of {} met equal values in the functional unique index {}",
+            context.plan.names.source, index.name
+        ))
+        .remedy(
+            "If no two rows are equal under it, put the expression into a generated column and index that; \
+             or start again at a time when these values do not move from row to row.",
+        )
+        .into()),
+    }
+}
+
 async fn refuse_real_duplicates(session: &mut Session, context: &Context) -> Work<()> {
-    for unique in &context.plan.other_uniques {
+    for unique in by_column(context) {
         refuse_real_duplicate(session, context, unique).await?;
     }
     Ok(())
+}
+
+/// The unique indexes whose values are columns.
+fn by_column(context: &Context) -> impl Iterator<Item = &Index> {
+    let uniques = context.plan.other_uniques.iter();
+    uniques.filter(|index| index.parts.iter().all(|part| part.column.is_some()))
 }
 
 /// The values of an index as expressions over the table alias.

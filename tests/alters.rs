@@ -247,3 +247,47 @@ async fn a_check_constraint_is_dropped_by_the_name_that_the_source_gives_it() {
     let refused = conn.query_drop("INSERT INTO t (id, a) VALUES (3, 500)").await;
     assert!(refused.is_err_and(|error| error.to_string().contains("t_chk_")));
 }
+
+/// Generated columns, and the time in a new column, are computed in the server's time zone, as the
+/// application and a native ALTER compute them.
+#[tokio::test]
+async fn values_that_depend_on_the_time_zone_are_computed_in_the_servers() {
+    use mysql_async::prelude::Queryable;
+    let server = replank::throwaway::ThrowawayServer::builder()
+        .option("--default-time-zone=+09:30")
+        .start()
+        .await
+        .expect("a server");
+    let db = Database::on(server.root_opts(), "zone").await;
+    let scenario = Scenario::new(
+        "zone",
+        "ts TIMESTAMP NOT NULL, d DATE AS (DATE(ts)) STORED, v VARCHAR(20) AS (DATE_FORMAT(ts, '%H')) VIRTUAL, \
+         KEY (v)",
+        "ADD COLUMN c INT, ADD COLUMN e VARCHAR(30) AS (CONCAT(ts, '')) STORED",
+    )
+    .seed("ts", "FROM_UNIXTIME(1700000000 + n * 1000)")
+    .writes("ts", "'2021-05-05 23:05:05'", &["ts = '2022-02-02 00:02:02'", "id = {new}"]);
+    scenario.succeeds(&db).await;
+    db.alter("t", "ADD COLUMN made DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP")
+        .await
+        .expect("done");
+    let off: Option<i64> = db
+        .conn()
+        .await
+        .query_first("SELECT MAX(ABS(TIMESTAMPDIFF(MINUTE, made, NOW()))) FROM t")
+        .await
+        .expect("the difference");
+    assert!(off.is_some_and(|minutes| minutes < 10), "{off:?} minutes");
+}
+
+#[tokio::test]
+async fn null_is_forbidden_or_allowed_without_another_change() {
+    let forbidden = Scenario::new(
+        "not_null",
+        "a INT NULL, b VARCHAR(20) NOT NULL",
+        "MODIFY a INT NOT NULL, MODIFY b VARCHAR(20) NULL",
+    )
+    .seed("a, b", "n, 'b'")
+    .writes("a, b", "{n}, '{n}'", &["a = {n}", "b = '{n}'", "id = {new}"]);
+    check(forbidden).await;
+}

@@ -270,3 +270,38 @@ async fn cleanup_removes_what_an_abandoned_run_left_and_nothing_else() {
     assert!(text(&cleaned.stdout).contains("_users_replank_new"));
     assert_eq!(db.fingerprint().await, before);
 }
+
+/// Who swaps the tables back by hand has replank's mark on the table in use.
+#[tokio::test]
+async fn cleanup_leaves_a_table_in_use_alone_whatever_its_comment_says() {
+    let db = small("cli_by_hand").await;
+    db.alter("users", "ADD COLUMN phone VARCHAR(20)").await.expect("done");
+    db.sql(&["RENAME TABLE users TO users_bad, _users_replank_old TO users"]).await;
+    let cleaned = output(&["cleanup", "--old"], "cli_by_hand");
+    assert_eq!(cleaned.status.code(), Some(0), "{}", text(&cleaned.stderr));
+    assert_eq!(tables(&db).await, ["users", "users_bad"]);
+    // The mark goes along into the next run's tables.
+    db.alter("users", "ADD COLUMN fax VARCHAR(20)").await.expect("done");
+    let cleaned = output(&["cleanup", "--old"], "cli_by_hand");
+    assert!(text(&cleaned.stdout).contains("_users_replank_old"), "{}", text(&cleaned.stdout));
+    assert_eq!(tables(&db).await, ["users", "users_bad"]);
+}
+
+#[tokio::test]
+async fn status_tells_of_a_stopped_run_from_anywhere() {
+    let db = large("cli_status").await;
+    let none = output(&["status"], "cli_status");
+    assert!(text(&none.stdout).contains("no run"), "{}", text(&none.stdout));
+    interrupted(slow_run("cli_status"), &db).await;
+    let shown = output(&["status"], "cli_status");
+    let said = text(&shown.stdout);
+    for words in
+        ["state      stopped", "phase      copy", "rows       ", "checkpoint ", "replank abort"]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let json = output(&["status", "--output", "json", "--table", "users"], "cli_status");
+    let document: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(document["runs"][0]["state"], "stopped");
+    assert!(document["runs"][0]["chunks"].as_u64() > Some(0), "{document}");
+}

@@ -101,6 +101,40 @@ async fn the_server_crashes_in_each_phase_and_comes_back() {
     survives_a_crash("crash_swap", async |run| run.reaches(Phase::CutOver).await).await;
 }
 
+/// What the server had acknowledged may be gone after the crash: the run must not go on with what it
+/// remembers.
+#[tokio::test]
+async fn a_server_that_does_not_sync_its_commits_crashes() {
+    let mut server = ThrowawayServer::builder()
+        .option("--innodb-flush-log-at-trx-commit=0")
+        .option("--sync-binlog=0")
+        .start()
+        .await
+        .expect("a server");
+    let db = Database::on(server.root_opts(), "lazy").await;
+    let scenario = Scenario::plain("lazy").rows(60_000);
+    scenario.prepare(&db).await;
+    // Whatever was written so far is on disk.
+    db.sql(&[
+        "SET GLOBAL innodb_flush_log_at_trx_commit = 1",
+        "UPDATE t SET a = a + 1 WHERE id = 1",
+        "UPDATE twin SET a = a + 1 WHERE id = 1",
+        "SET GLOBAL innodb_flush_log_at_trx_commit = 0",
+    ])
+    .await;
+    let beside = async |run: &Lookout| {
+        assert!(run.copied(5_000).await, "the run ended too early");
+        server.kill().await;
+        server.restart().await.expect("it comes back");
+    };
+    let request = db.request("t", &scenario.alter);
+    let (outcome, ()) = db.alter_beside(&request, &common::options(), beside).await;
+    let error = outcome.as_ref().expect_err("it cannot know what is left");
+    assert!(error.keeps_progress(), "{error}");
+    assert!(error.to_string().contains("started again"), "{error}");
+    scenario.assert_right(&db, &outcome).await;
+}
+
 #[tokio::test]
 async fn a_stop_in_each_phase_leaves_nothing_behind() {
     for (name, phase) in [
@@ -167,7 +201,9 @@ async fn rows_of_the_shadow_table_that_are_locked_only_delay_the_run() {
 async fn replay_is_made_to_deadlock_all_the_time() {
     let server = own_server().await;
     let db = Database::on(server.root_opts(), "deadlocks").await;
-    let scenario = Scenario::plain("deadlocks");
+    // Rows that are deleted come again, so that there is always something to replay.
+    let scenario = Scenario::plain("deadlocks")
+        .write("REPLACE INTO {t} (id, a, b) VALUES (1 + {n} % 20, {n}, 'hot')");
     scenario.prepare(&db).await;
     let writers = Writers::start(&scenario, &db).await;
     // The run cannot end before there was a deadlock, for the swap has to wait for this transaction.

@@ -267,6 +267,51 @@ async fn a_write_in_statement_format_stops_the_run() {
     .await;
 }
 
+/// The statement does not name the table: the verification has to find what it did.
+#[tokio::test]
+async fn a_write_in_statement_format_through_a_view_arrives() {
+    for (name, phase) in [("view_copy", Phase::Copy), ("view_swap", Phase::CutOver)] {
+        let db = Database::new(name).await;
+        let scenario = Scenario::with_documents(name, &[]);
+        scenario.prepare(&db).await;
+        db.sql(&[
+            "CREATE VIEW v AS SELECT id, a FROM t",
+            "CREATE VIEW w AS SELECT id, a FROM twin",
+        ])
+        .await;
+        let mut holder = db.conn().await;
+        holder.query_drop("START TRANSACTION").await.expect("begin");
+        holder.query_drop("SELECT COUNT(*) FROM t").await.expect("a metadata lock");
+        let beside = async |run: &Lookout| {
+            assert!(run.copied(3_000).await && run.reaches(phase).await, "{name}: ended too early");
+            db.sql(&[
+                "SET SESSION binlog_format = STATEMENT",
+                "UPDATE v SET a = -1 WHERE id IN (10, 19000)",
+                "UPDATE w SET a = -1 WHERE id IN (10, 19000)",
+            ])
+            .await;
+            holder.query_drop("COMMIT").await.expect("commit");
+        };
+        let request = db.request("t", &scenario.alter);
+        let (outcome, ()) = db.alter_beside(&request, &common::options(), beside).await;
+        outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+        db.sql(&["DROP VIEW v, w"]).await;
+        scenario.assert_equal(&db).await;
+    }
+}
+
+/// With chained transactions, a COMMIT under LOCK TABLES would give the locks back.
+#[tokio::test]
+async fn sessions_that_chain_their_transactions_by_default() {
+    let server = ThrowawayServer::builder()
+        .option("--completion-type=CHAIN")
+        .start()
+        .await
+        .expect("a server");
+    let db = Database::on(server.root_opts(), "chain").await;
+    Scenario::plain("chain").session("SET SESSION completion_type = NO_CHAIN").succeeds(&db).await;
+}
+
 #[tokio::test]
 async fn unrelated_ddl_does_not_stop_the_run() {
     let db = Database::new("ddl_other").await;

@@ -408,14 +408,25 @@ async fn a_swap_whose_end_was_cut_off_is_brought_to_its_end() {
     db.sql(&[
         "CREATE TABLE _t_replank_state (PRIMARY KEY (kind, id)) \
          COMMENT = 'replank state of t, run 0123456789ab' AS SELECT * FROM kept",
-        "DROP TABLE kept",
+        "RENAME TABLE kept TO saved",
         "ALTER TABLE _t_replank_old COMMENT = 'its own'",
     ])
     .await;
     let outcome = goes_on(&db, &scenario).await;
     assert_eq!(outcome.tally.rows_copied, 0);
     let tables: Vec<String> = db.fingerprint().await.into_iter().map(|(t, ..)| t).collect();
-    assert_eq!(tables, ["_t_replank_old", "numbers", "t", "twin"]);
+    assert_eq!(tables, ["_t_replank_old", "numbers", "saved", "t", "twin"]);
+    // Once more, and then another ALTER: it is not taken for the one that has happened.
+    db.sql(&[
+        "CREATE TABLE _t_replank_state (PRIMARY KEY (kind, id)) \
+         COMMENT = 'replank state of t, run 0123456789ab' AS SELECT * FROM saved",
+        "DROP TABLE saved",
+    ])
+    .await;
+    let other = db.alter_with("t", "ADD COLUMN other INT", &keeping()).await.expect("done");
+    assert_eq!(other.tally.rows_copied, 20_000);
+    assert_eq!(other.names.old.table.as_str(), "_t_replank_old2");
+    db.sql(&["ALTER TABLE t DROP COLUMN other, ALGORITHM = COPY"]).await;
     let comment: Option<String> = conn
         .query_first(
             "SELECT TABLE_COMMENT FROM information_schema.TABLES \

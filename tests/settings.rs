@@ -21,6 +21,7 @@ async fn binlog_settings_that_break_the_protocol_are_refused() {
         (&["--binlog-format=MIXED"][..], "MIXED"),
         (&["--binlog-order-commits=OFF"][..], "binlog_order_commits"),
         (&["--super-read-only=ON"][..], "read-only"),
+        (&["--binlog-ignore-db=d"][..], "Binlog_Ignore_DB: d"),
     ] {
         let read_only = options.iter().any(|option| option.contains("read-only"));
         let server = server_with(if read_only { &[] } else { options }).await;

@@ -92,6 +92,8 @@ pub struct Ledger<K> {
     acked: u64,
     /// Heartbeats received back from the stream but not yet acknowledged, in order.
     seen: VecDeque<(u64, Seq)>,
+    /// The highest heartbeat received back.
+    last_seen: u64,
 }
 
 impl<K: Ord + Clone> Ledger<K> {
@@ -114,6 +116,7 @@ impl<K: Ord + Clone> Ledger<K> {
             visible: 0,
             acked: 0,
             seen: VecDeque::new(),
+            last_seen: 0,
         }
     }
 
@@ -138,7 +141,12 @@ impl<K: Ord + Clone> Ledger<K> {
     /// The stream delivered heartbeat `id`, committed in transaction `seq`.
     pub fn heartbeat_seen(&mut self, id: u64, seq: Seq) {
         self.received = self.received.max(seq);
-        self.seen.push_back((id, seq));
+        // A process that does not know that it has lost the run repeats numbers that its successor has used:
+        // that one's commit says nothing about this one's.
+        if id > self.last_seen {
+            self.last_seen = id;
+            self.seen.push_back((id, seq));
+        }
         self.advance_visible();
     }
 
@@ -362,6 +370,17 @@ mod tests {
         assert_eq!(ledger.visible(), 2);
         ledger.heartbeat_acked(2);
         assert_eq!(ledger.visible(), 2, "not received back yet");
+    }
+
+    #[test]
+    fn a_heartbeat_number_that_comes_again_moves_nothing() {
+        let mut ledger = copied();
+        beat(&mut ledger, 7, 1);
+        ledger.change(1, 2);
+        ledger.heartbeat_seen(5, 3);
+        ledger.heartbeat_seen(7, 4);
+        assert_eq!(ledger.visible(), 1, "they were sent by a process that has lost the run");
+        assert_eq!(ledger.next_batch(9), None);
     }
 
     #[test]

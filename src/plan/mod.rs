@@ -139,6 +139,21 @@ impl Plan {
         )
     }
 
+    /// Whether the server computes values of the shadow table's rows when they are written: generated columns,
+    /// functional indexes, defaults that are expressions. All of these may depend on the session's time
+    /// zone, as in `DATE(created)` of a TIMESTAMP.
+    pub fn computes(&self) -> bool {
+        let generated = |table: &Table| {
+            table.columns.iter().any(|column| column.generation != Generation::Plain)
+        };
+        let functional = self.shadow.indexes.iter().flat_map(|index| &index.parts);
+        let mut defaults = self.columns.added.iter().chain(&self.preserved);
+        generated(&self.source)
+            || generated(&self.shadow)
+            || functional.clone().any(|part| part.expression.is_some())
+            || defaults.any(|column| column.extra.contains("DEFAULT_GENERATED"))
+    }
+
     /// Whether a row may be written with REPLACE: where the key is the shadow table's one unique
     /// index, REPLACE can remove no other row than the one it replaces.
     pub fn key_is_only_unique(&self) -> bool {

@@ -38,11 +38,7 @@ impl Names {
                 )));
             }
         }
-        let candidates = (1..=MAX_KEPT_OLD).map(|n| match n {
-            1 => names.old.clone(),
-            n => source.sibling(derived(source, &format!("replank_old{n}"))),
-        });
-        for old in candidates {
+        for old in old_names(source) {
             if !existing.contains(&old.table.as_str().to_lowercase()) {
                 return Ok(Names { old, ..names });
             }
@@ -53,6 +49,11 @@ impl Names {
                 source.schema.as_str(),
                 source.table.as_str()
             )))
+    }
+
+    /// Whether this is a name under which a run sets a table of that source aside.
+    pub fn is_set_aside(source: &TableName, name: &TableName) -> bool {
+        old_names(source).any(|old| old == *name) || Names::of(source).back().old == *name
     }
 
     /// The names on the way back: the source is the new table, the shadow table the old one, and the new
@@ -75,6 +76,14 @@ impl Names {
             state: source.sibling(derived(source, "replank_state")),
         }
     }
+}
+
+/// The names that the source may take at the cut-over, in order of preference.
+fn old_names(source: &TableName) -> impl Iterator<Item = TableName> {
+    (1..=MAX_KEPT_OLD).map(|n| match n {
+        1 => source.sibling(derived(source, "replank_old")),
+        n => source.sibling(derived(source, &format!("replank_old{n}"))),
+    })
 }
 
 /// `_<table>_<suffix>`, shortened to 64 characters with a hash of the whole name where it must be.

@@ -9,7 +9,8 @@ use crate::server::{Session, to_error};
 use crate::sql::Ident;
 
 /// Needed on all tables of the source's schema, since the run creates tables there.
-pub(super) const ON_SCHEMA: [&str; 10] = [
+/// TRIGGER, because an account without it does not see which triggers there are.
+pub(super) const ON_SCHEMA: [&str; 11] = [
     "SELECT",
     "INSERT",
     "UPDATE",
@@ -19,6 +20,7 @@ pub(super) const ON_SCHEMA: [&str; 10] = [
     "ALTER",
     "INDEX",
     "LOCK TABLES",
+    "TRIGGER",
     "CREATE TEMPORARY TABLES",
 ];
 

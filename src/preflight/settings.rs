@@ -49,6 +49,7 @@ mod tests {
             read_only: true,
             sql_mode: String::new(),
             time_zone: "SYSTEM".to_owned(),
+            durable: true,
         };
         assert_eq!(settings(&facts).len(), 4);
         let good = ServerFacts {

@@ -52,6 +52,14 @@ pub async fn foreign_keys(session: &mut Session, table: &Table) -> Result<Vec<Fi
         )
         .await
         .map_err(|e| to_error(e, "reading the foreign keys"))?;
+    let mut rows = rows;
+    for (constraint, from) in hidden_children(session, table).await? {
+        let known =
+            |(name, other, _): &(String, String, String)| *name == constraint && *other == from;
+        if !rows.iter().any(known) {
+            rows.push((constraint, from, format!("{schema}.{name}")));
+        }
+    }
     Ok(rows
         .into_iter()
         .map(|(constraint, from, to)| {
@@ -63,6 +71,32 @@ pub async fn foreign_keys(session: &mut Session, table: &Table) -> Result<Vec<Fi
         })
         .collect())
 }
+
+/// Foreign keys to the table from tables that the account has no privilege on, each with its table:
+/// REFERENTIAL_CONSTRAINTS does not show them. InnoDB's own dictionary does, to accounts with PROCESS.
+async fn hidden_children(session: &mut Session, table: &Table) -> Result<Vec<(String, String)>> {
+    let name = format!("{}/{}", table.name.schema.as_str(), table.name.table.as_str());
+    let rows: mysql_async::Result<Vec<(String, String)>> = session
+        .exec(
+            "SELECT SUBSTRING_INDEX(ID, '/', -1), REPLACE(FOR_NAME, '/', '.') \
+             FROM information_schema.INNODB_FOREIGN WHERE REF_NAME = ?",
+            (name,),
+        )
+        .await;
+    match rows {
+        Ok(rows) => Ok(rows),
+        Err(mysql_async::Error::Server(error)) if error.code == PROCESS_NEEDED => {
+            tracing::info!(
+                "foreign keys from tables that the account cannot see would not be noticed; the privilege \
+                 PROCESS shows them"
+            );
+            Ok(Vec::new())
+        }
+        Err(error) => Err(to_error(error, "reading the foreign keys")),
+    }
+}
+
+const PROCESS_NEEDED: u16 = 1227;
 
 /// Checks for triggers on the table.
 ///

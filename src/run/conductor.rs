@@ -35,6 +35,9 @@ const COALESCE: Duration = Duration::from_millis(50);
 const MAX_BATCH: u64 = 2_000;
 /// The largest chunk, in rows.
 const MAX_CHUNK: u64 = 200_000;
+/// How long the first heartbeat may take to come back: the stream may have a long way to go after a stop, but
+/// heartbeats of before count as well.
+const FIRST_HEARTBEAT: Duration = Duration::from_secs(300);
 /// Edges to know ahead of the copiers.
 const EDGES_AHEAD: usize = 2;
 
@@ -287,6 +290,17 @@ impl Conductor {
 
     /// Goes on to the next phase or step where the present one is complete.
     fn advance(&mut self) -> Result<()> {
+        if self.ledger.visible() == 0 && self.phase_began.elapsed() > FIRST_HEARTBEAT {
+            return Err(Error::failed(format!(
+                "no heartbeat has come back through the binlog within {} s",
+                FIRST_HEARTBEAT.as_secs()
+            ))
+            .remedy(
+                "Look whether the server filters its binlog (SHOW BINARY LOG STATUS: Binlog_Do_DB, \
+                 Binlog_Ignore_DB), and whether it is far behind in sending it.",
+            )
+            .keeping_progress());
+        }
         let certain = self.unknown.is_none_or(|seq| seq <= self.ledger.visible());
         match self.phase {
             Phase::Copy if self.guarding.goal() != Goal::Migrate => {
@@ -315,11 +329,11 @@ impl Conductor {
                 if certain && self.unknown.is_some() && !self.swapping.reserves_replay() =>
             {
                 tracing::warn!(
-                    "an XA transaction was committed that was prepared before the run began: it is not \
-                     known what it changed, so the verification begins again"
+                    "a transaction of which it is not known what it changed was committed (XA, prepared \
+                     before the run began, or a statement in STATEMENT format): the verification begins again"
                 );
                 self.unknown = None;
-                self.verifying.begin_again();
+                self.verifying.begin_again()?;
                 self.enter(Phase::Verify);
             }
             _ if self.unknown.is_some() => {}

@@ -205,7 +205,8 @@ impl Hand {
                 Report::RangeCompared { ticket: *ticket, compared, took: began.elapsed() }
             }
             Job::CompareKeys { keys } => {
-                let compared = verify::compare_keys(session, context, keys).await?;
+                let compared =
+                    verify::compare_keys(session, context, keys, self.role == Role::Cutter).await?;
                 Report::KeysCompared { keys: keys.clone(), compared }
             }
             Job::Heartbeat { id, checkpoint } => {

@@ -30,14 +30,17 @@ pub use tally::Tally;
 
 use engine::Engine;
 use guarding::Guarding;
+use prepare::show_structure;
 use start::Start;
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::Names;
+use crate::preflight;
 use crate::progress::Progress;
 use crate::server::{PATIENCE, RunLock, Server, Session};
-use crate::state::{old_mark, quoted_comment};
+use crate::state::{Part, old_mark, quoted_comment};
 use crate::stream::current_position;
+use crate::work::Context;
 
 /// How a run is to be carried out.
 #[derive(Debug, Clone)]
@@ -107,9 +110,14 @@ async fn run_locked(
     stop: &Receiver<()>,
     lock: &mut RunLock,
 ) -> Result<Outcome> {
-    let earlier = look(server, &mut session, &aim.source).await?;
-    if let Some(earlier) = earlier.as_ref().filter(|earlier| earlier.swapped) {
-        return after_the_swap(server, session, earlier, &aim, options).await;
+    let mut earlier = look(server, &mut session, &aim.source).await?;
+    if let Some(swapped) = earlier.take_if(|earlier| earlier.swapped) {
+        let outcome = after_the_swap(server, &swapped, &aim, options).await?;
+        if swapped.alter() == aim.alter.clauses {
+            session.close().await;
+            return Ok(outcome);
+        }
+        // The earlier run has come to its end; this one has another ALTER.
     }
     let source = check(&mut session, &aim).await?;
     progress.update(|snapshot| snapshot.rows_estimated = source.rows);
@@ -132,11 +140,10 @@ async fn run_locked(
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
+    let taken_up = start.is_some();
     let outcome = match start {
         Some(start) => Ok(start),
-        None => {
-            current_position(&mut session, prepared.facts.version_number).await.map(Start::afresh)
-        }
+        None => begin(&mut session, &prepared).await,
     };
     let engine = Engine {
         server,
@@ -174,7 +181,7 @@ async fn run_locked(
     };
     let stopped = error.kind() == Kind::Interrupted
         && options.stop_keeps
-        && progress.snapshot().rows_copied > 0;
+        && (taken_up || progress.snapshot().rows_copied > 0);
     let error = match error.kind() {
         // The next run finds out.
         Kind::Ambiguous => error.keeping_progress(),
@@ -193,21 +200,41 @@ async fn run_locked(
     Err(error)
 }
 
+/// Where the stream of a new run begins. What another session has done to the table's structure since it was
+/// read, the stream would not show.
+///
+/// # Errors
+/// Failed when the structure has changed.
+async fn begin(session: &mut Session, prepared: &Prepared) -> Result<Start> {
+    let position = current_position(session, prepared.facts.version_number).await?;
+    let Context { plan, state, .. } = &prepared.context;
+    let agreed = state.terms(session, Part::Migration).await?;
+    let now = show_structure(session, &plan.names.source).await?;
+    let triggers = preflight::triggers(session, &plan.source).await?;
+    if agreed.is_none_or(|agreed| agreed.source != now) || !triggers.is_empty() {
+        return Err(Error::failed(format!(
+            "the structure of {} has changed while the run was being prepared",
+            plan.names.source
+        ))
+        .remedy("Start again when the other session has ended its DDL."));
+    }
+    Ok(Start::afresh(position))
+}
+
 /// An earlier process has swapped the tables: what it had still to do is done.
 ///
 /// # Errors
 /// Refused when the old table is being kept in step, and this is another ALTER.
 async fn after_the_swap(
     server: &Server,
-    session: Session,
     earlier: &Earlier,
     aim: &Aim,
     options: &Options,
 ) -> Result<Outcome> {
     let names = earlier.names.clone();
+    let same = earlier.alter() == aim.alter.clauses;
     if let Some(time) = earlier.revertible_for() {
-        if earlier.alter() != aim.alter.clauses {
-            session.close().await;
+        if !same {
             return Err(Error::refused(format!(
                 "the last run on {} can still be reverted: {} is kept in step with it",
                 aim.source, names.old
@@ -218,15 +245,16 @@ async fn after_the_swap(
             ));
         }
         tracing::info!("an earlier process has swapped the tables; the old one is kept in step");
-        session.close().await;
         let (tally, took, warnings) = (Tally::default(), Duration::ZERO, Vec::new());
         let revertible_for = Some(time);
         return Ok(Outcome { tally, names, took, old_kept: true, revertible_for, warnings });
     }
     tracing::info!("an earlier run has swapped the tables; what it has left is put in order");
-    let broom = Broom::new(server, session).await;
+    let broom = Broom::new(server, open(server).await?).await;
     let (tally, mark) = (Tally::default(), earlier.mark());
-    Ok(finish(broom, tally, &names, &mark, Vec::new(), options.keep_old).await)
+    // Another command does not decide about this one's old table.
+    let keep_old = options.keep_old || !same;
+    Ok(finish(broom, tally, &names, &mark, Vec::new(), keep_old).await)
 }
 
 /// After the swap: what is left of the run goes, the old table is marked or dropped. A failure here

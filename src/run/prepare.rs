@@ -189,12 +189,9 @@ async fn build(
     let like = format!("CREATE TABLE {} LIKE {}", names.shadow, names.source);
     create_table(session, &names.shadow, &like, created).await?;
     let checks = alter_shadow(session, &facts, &alter, &names).await?;
-    let started_at: Option<String> = session
-        .query_first("SELECT DATE_FORMAT(NOW(6), '%Y-%m-%d %H:%i:%s.%f')")
-        .await
-        .map_err(|e| to_error(e, "reading the time"))?;
     let zone = request.time_zone.clone().unwrap_or_else(|| facts.time_zone.clone());
-    let terms = terms(session, &facts, &names, &started_at.unwrap_or_default(), &zone).await?;
+    let started_at = time_in(session, &zone).await?;
+    let terms = terms(session, &facts, &names, &started_at, &zone).await?;
     let (mut plan, settings) = plan(session, source, &alter, &names, &terms).await?;
     for name in lost_names(&names.source.table, &checks) {
         plan.warnings.push(format!(
@@ -214,6 +211,20 @@ async fn build(
         mark: run_mark(&run),
     };
     Ok(Prepared { facts, context, settings })
+}
+
+/// The time, as a session in that time zone sees it: what NOW() is in a new column of every row.
+async fn time_in(session: &mut Session, zone: &str) -> Result<String> {
+    let doing = format!("reading the time in the time zone {zone}");
+    let set = |zone: &str| format!("SET SESSION time_zone = {}", text(zone));
+    session.query_drop(set(zone)).await.map_err(|e| to_error(e, &doing))?;
+    let time: Option<String> = session
+        .query_first("SELECT DATE_FORMAT(NOW(6), '%Y-%m-%d %H:%i:%s.%f')")
+        .await
+        .map_err(|e| to_error(e, &doing))?;
+    let usual = SessionSettings::default().time_zone;
+    session.query_drop(set(&usual)).await.map_err(|e| to_error(e, &doing))?;
+    Ok(time.unwrap_or_default())
 }
 
 /// Whether the swap can be reverted, and what that would lose.
@@ -251,8 +262,8 @@ pub(crate) async fn terms(
     Ok(Terms {
         server: facts.uuid.clone(),
         version: facts.version.clone(),
-        source: structure(&show_create(session, &names.source).await?),
-        shadow: structure(&show_create(session, &names.shadow).await?),
+        source: show_structure(session, &names.source).await?,
+        shadow: show_structure(session, &names.shadow).await?,
         started_at: started_at.to_owned(),
         time_zone: time_zone.to_owned(),
     })
@@ -325,22 +336,32 @@ pub(crate) async fn plan(
 /// Refused when keys could not be read in the time zone in which values are to be converted.
 pub(crate) fn settings(plan: &mut Plan, terms: &Terms) -> Result<SessionSettings> {
     let mut settings = SessionSettings::default();
-    if plan.columns.depends_on_time_zone() {
+    let converts = plan.columns.depends_on_time_zone();
+    if converts || plan.computes() {
         let zone = &terms.time_zone;
         let by_timestamp =
             plan.key.source.parts.iter().any(|part| matches!(part.ty, PartType::Timestamp { .. }));
         if by_timestamp && *zone != settings.time_zone {
             return Err(Error::refused(format!(
-                "the key of {} is a TIMESTAMP, and the ALTER converts one in the time zone {zone}",
+                "the key of {} is a TIMESTAMP, and other values are converted or computed in the time zone \
+                 {zone}",
                 plan.names.source
             ))
-            .remedy("Convert with --time-zone '+00:00', or change the type in another way."));
+            .remedy("Convert and compute in UTC with --time-zone '+00:00', if that is right."));
         }
-        plan.warnings
-            .push(format!("TIMESTAMP values are converted in the time zone {zone} (--time-zone)"));
+        if converts {
+            plan.warnings.push(format!(
+                "TIMESTAMP values are converted in the time zone {zone} (--time-zone)"
+            ));
+        }
         settings.time_zone = zone.clone();
     }
     Ok(settings)
+}
+
+/// The structure of a table as terms hold it.
+pub(super) async fn show_structure(session: &mut Session, table: &TableName) -> Result<String> {
+    Ok(structure(&show_create(session, table).await?))
 }
 
 async fn show_create(session: &mut Session, table: &TableName) -> Result<String> {

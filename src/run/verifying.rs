@@ -41,6 +41,7 @@ pub(crate) struct Verifying {
     pub(crate) sizer: Sizer,
     /// Looks since the last suspect was added that ended without clearing all.
     rounds: u32,
+    begun_again: u32,
 }
 
 impl Verifying {
@@ -57,14 +58,29 @@ impl Verifying {
             suspects: Suspects::new(),
             sizer,
             rounds: 0,
+            begun_again: 0,
         }
     }
 
     /// Begins again with the first row; suspects stay suspects.
-    pub(crate) fn begin_again(&mut self) {
+    ///
+    /// # Errors
+    /// Failed when it has begun too often.
+    pub(crate) fn begin_again(&mut self) -> Result<()> {
+        const OFTEN: u32 = 20;
+        self.begun_again += 1;
+        if self.begun_again > OFTEN {
+            return Err(Error::failed(format!(
+                "the verification had to begin again {OFTEN} times, since sessions kept writing in a way of \
+                 which it is not known what it changes"
+            ))
+            .remedy("Set binlog_format=ROW for every session that writes; the same command goes on.")
+            .keeping_progress());
+        }
         self.known = Edge::Start;
         self.planned.clear();
         self.rounds = 0;
+        Ok(())
     }
 
     /// The search for the next edge, if one is needed.
@@ -174,7 +190,8 @@ impl Verifying {
     /// changes so often that only the cut-over's lock can tell.
     pub(crate) fn is_done(&self) -> bool {
         const ENOUGH_ROUNDS: u32 = 5;
-        const FEW: usize = 200;
+        // The longer it takes, the more rows are left to the lock.
+        let few = (200_usize << (self.rounds / 20).min(4)).min(2_000);
         self.known == Edge::End
             && !self.seeking
             && self.planned.is_empty()
@@ -182,6 +199,6 @@ impl Verifying {
             && !self.looking
             && self.look.is_none()
             && (self.suspects.is_empty()
-                || (self.rounds >= ENOUGH_ROUNDS && self.suspects.len() <= FEW))
+                || (self.rounds >= ENOUGH_ROUNDS && self.suspects.len() <= few))
     }
 }

@@ -196,7 +196,8 @@ impl Server {
                  lock_wait_timeout = {wait}, innodb_lock_wait_timeout = {wait}, \
                  wait_timeout = {IDLE_SECONDS}, max_execution_time = 0, sql_safe_updates = 0, \
                  sql_select_limit = DEFAULT, sql_big_selects = 1, unique_checks = 1, \
-                 show_gipk_in_create_table_and_information_schema = 1, \
+                 completion_type = 'NO_CHAIN' \
+                 /*!80030 , show_gipk_in_create_table_and_information_schema = 1 */, \
                  information_schema_stats_expiry = 0, range_optimizer_max_mem_size = 0, \
                  sql_quote_show_create = 1",
                 zone = sql::text(&settings.time_zone),

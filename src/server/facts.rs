@@ -25,8 +25,11 @@ pub struct ServerFacts {
     pub read_only: bool,
     /// `sql_mode` of new sessions, under which the ALTER is read.
     pub sql_mode: String,
-    /// `time_zone` of new sessions, with `SYSTEM` resolved to its offset or name.
+    /// `time_zone` of new sessions; `+00:00` for all names of UTC.
     pub time_zone: String,
+    /// Whether a commit that was acknowledged survives a crash of the server and of its machine, in InnoDB and
+    /// in the binlog alike (`innodb_flush_log_at_trx_commit` and `sync_binlog` are 1).
+    pub durable: bool,
 }
 
 impl ServerFacts {
@@ -53,8 +56,11 @@ impl ServerFacts {
                 "SELECT @@GLOBAL.log_bin, CONCAT(@@GLOBAL.binlog_format, ''), \
                  @@GLOBAL.binlog_order_commits, \
                  @@GLOBAL.read_only OR @@GLOBAL.super_read_only, \
-                 CONCAT(@@GLOBAL.sql_mode, ''), CONCAT(@@GLOBAL.time_zone, ''), \
-                 @@GLOBAL.server_uuid",
+                 CONCAT(@@GLOBAL.sql_mode, ''), \
+                 CONCAT(IF(@@GLOBAL.time_zone = 'SYSTEM' AND @@system_time_zone = 'UTC' \
+                 OR @@GLOBAL.time_zone IN ('UTC', 'Etc/UTC'), '+00:00', @@GLOBAL.time_zone), ''), \
+                 @@GLOBAL.server_uuid, \
+                 @@GLOBAL.innodb_flush_log_at_trx_commit = 1 AND @@GLOBAL.sync_binlog = 1",
             )
             .await
             .map_err(|e| to_error(e, doing))?
@@ -71,6 +77,7 @@ impl ServerFacts {
             sql_mode: text(4),
             time_zone: text(5),
             uuid: text(6),
+            durable: flag(7),
             version,
         })
     }

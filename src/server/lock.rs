@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 
-use super::{Server, Session, SessionSettings, to_error};
+use super::lost::started;
+use super::{Server, ServerFacts, Session, SessionSettings, to_error};
 use crate::error::{Error, Kind, Result};
 use crate::sql::{TableName, stable_hash, text};
 
@@ -27,6 +28,10 @@ pub struct RunLock {
     session: Session,
     owner: Owner,
     table: TableName,
+    /// Whether the server keeps every acknowledged commit through a crash.
+    durable: bool,
+    /// When it was started.
+    started: u64,
 }
 
 /// The process that holds a run lock, as its other connections can prove it.
@@ -81,11 +86,12 @@ impl RunLock {
             .map_err(|e| to_error(e, "taking the run lock"))?;
         if taken.flatten() == Some(1) {
             let connection = Arc::new(AtomicU32::new(session.id()));
-            return Ok(RunLock {
-                session,
-                owner: Owner { name, connection },
-                table: table.clone(),
-            });
+            let durable = ServerFacts::read(&mut session).await?.durable;
+            let started = started(&mut session)
+                .await
+                .map_err(|e| to_error(e, "asking how long the server has been running"))?;
+            let (owner, table) = (Owner { name, connection }, table.clone());
+            return Ok(RunLock { session, owner, table, durable, started });
         }
         let who = RunLock::holder(&mut session, table)
             .await?
@@ -138,6 +144,18 @@ impl RunLock {
             tracing::warn!("the connection that held the run lock is lost; taking the lock again");
             match RunLock::acquire(server, &self.table).await {
                 Ok(again) => {
+                    // What this process has seen committed may be gone on the server, in the source, in the
+                    // shadow table or in the binlog. Nothing was committed since: every commit asks for
+                    // the lock. A process that takes the run up verifies all rows.
+                    let restarted = again.started > self.started + 2;
+                    if restarted && !self.durable {
+                        return Error::failed(
+                            "the server was started again, and does not keep every acknowledged commit \
+                             through a crash (sync_binlog and innodb_flush_log_at_trx_commit are not both 1)",
+                        )
+                        .remedy("Give the same command again: it goes on, and verifies all rows.")
+                        .keeping_progress();
+                    }
                     self.session = again.session;
                     self.owner.connection.store(self.session.id(), Ordering::Release);
                 }

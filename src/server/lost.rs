@@ -28,9 +28,7 @@ impl ConnectionId {
     /// # Errors
     /// As the server's; not when the connection has gone meanwhile.
     pub async fn end(self, session: &mut Session) -> mysql_async::Result<bool> {
-        let uptime: Option<(String, u64)> =
-            session.query_first("SHOW GLOBAL STATUS LIKE 'Uptime'").await?;
-        let up = Duration::from_secs(uptime.map_or(0, |(_, seconds)| seconds));
+        let up = Duration::from_secs(uptime(session).await?);
         if up + Duration::from_secs(2) < self.opened.elapsed() {
             return Ok(false);
         }
@@ -49,6 +47,20 @@ impl ConnectionId {
             outcome => outcome.map(|()| true),
         }
     }
+}
+
+/// For how many seconds the server has been running.
+async fn uptime(session: &mut Session) -> mysql_async::Result<u64> {
+    let uptime: Option<(String, u64)> =
+        session.query_first("SHOW GLOBAL STATUS LIKE 'Uptime'").await?;
+    Ok(uptime.map_or(0, |(_, seconds)| seconds))
+}
+
+/// When the server was started, by its own clock, in seconds; two answers of one start differ by at most 2.
+pub(super) async fn started(session: &mut Session) -> mysql_async::Result<u64> {
+    let up = uptime(session).await?;
+    let now: Option<u64> = session.query_first("SELECT UNIX_TIMESTAMP()").await?;
+    Ok(now.unwrap_or_default().saturating_sub(up))
 }
 
 const NO_SUCH_THREAD: u16 = 1094;

@@ -379,6 +379,12 @@ pub fn old_mark(source: &str) -> String {
     format!("{MARK} old table of {}, ", plain(source))
 }
 
+/// The table that the old table with this comment belongs to; None if it carries no mark.
+pub fn marked_source(comment: &str) -> Option<&str> {
+    let rest = comment.strip_prefix(MARK)?.strip_prefix(" old table of ")?;
+    Some(rest.split_once(&format!(", {MARK} run "))?.0)
+}
+
 /// A table comment as a literal: COMMENT takes a plain string only, no hexadecimal. Characters that
 /// a `sql_mode` could read as something else are left out, and the length is kept to 2048 characters.
 pub fn quoted_comment(comment: &str) -> String {
@@ -393,6 +399,13 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mark_names_its_source() {
+        let comment = format!("{}{}, until now. its own", old_mark("a, b"), run_mark("0123"));
+        assert_eq!(marked_source(&comment), Some("a, b"));
+        assert_eq!(marked_source("old table of a"), None);
+    }
 
     #[test]
     fn a_comment_cannot_leave_its_quotes() {

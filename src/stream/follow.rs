@@ -323,13 +323,20 @@ impl Follower {
             }
             StatementKind::TableDdl | StatementKind::Other => {
                 self.refuse_mention(&query)?;
+                if kind == StatementKind::Other {
+                    self.findings.unknown = Some(self.seq);
+                }
                 if !self.named && self.is_own_rename(&query) {
                     self.named = true;
                     self.findings.swapped = Some(self.seq);
                 }
                 return Ok(!self.in_transaction);
             }
-            StatementKind::Dml => self.refuse_mention(&query)?,
+            StatementKind::Dml => {
+                self.refuse_mention(&query)?;
+                // It may reach the source through a view, a trigger or a function.
+                self.findings.unknown = Some(self.seq);
+            }
         }
         Ok(false)
     }
@@ -341,15 +348,18 @@ impl Follower {
             return Ok(());
         }
         let watch = &self.watch;
-        let mentioned = [&watch.source, &watch.shadow, &watch.state].into_iter().any(|name| {
-            mentions_table(
-                &query.sql,
-                &query.schema,
-                name.schema.as_str(),
-                name.table.as_str(),
-                watch.dialect,
-            )
-        });
+        // Text in another character set than UTF-8 may hold any name that is not ASCII.
+        let garbled = query.sql.contains('\u{FFFD}') && !watch.source.table.as_str().is_ascii();
+        let mentioned = garbled
+            || [&watch.source, &watch.shadow, &watch.state].into_iter().any(|name| {
+                mentions_table(
+                    &query.sql,
+                    &query.schema,
+                    name.schema.as_str(),
+                    name.table.as_str(),
+                    watch.dialect,
+                )
+            });
         if mentioned { Err(self.foreign(query)) } else { Ok(()) }
     }
 

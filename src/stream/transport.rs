@@ -68,6 +68,16 @@ pub async fn current_position(session: &mut Session, version: u32) -> Result<Pos
         .query_first(statement)
         .await
         .map_err(|e| to_error(e, "reading the binlog position"))?;
+    let filters = [("Binlog_Do_DB", 2), ("Binlog_Ignore_DB", 3)];
+    for (filter, column) in filters {
+        let schemas: Option<String> = row.as_ref().and_then(|row| row.get_opt(column)?.ok());
+        if let Some(schemas) = schemas.filter(|schemas| !schemas.is_empty()) {
+            return Err(Error::refused(format!(
+                "the server leaves schemas out of its binlog ({filter}: {schemas})"
+            ))
+            .remedy("Start the server without binlog_do_db and binlog_ignore_db."));
+        }
+    }
     row.and_then(|row| {
         Some(Position { file: row.get_opt(0)?.ok()?, offset: row.get_opt(1)?.ok()? })
     })

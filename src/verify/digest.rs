@@ -3,6 +3,9 @@
 //! It has to see what equality by text hides. So every value enters as bytes: text by its bytes in the
 //! column's character set (trailing spaces count), FLOAT as the DOUBLE that it is exactly (as text it
 //! shows six digits only), ENUM, SET and BIT as their numbers, and NULL apart from the empty string.
+//! A value that the server cannot bring into that form, because it would be longer than
+//! `max_allowed_packet`, makes the digest NULL, which the comparison notices: so nothing here turns NULL into
+//! something else but where the column itself is NULL.
 //! Lengths of variable values are part of it, so that bytes cannot move from one column to its
 //! neighbour unseen.
 //!
@@ -14,12 +17,12 @@ use crate::schema::table::Column;
 /// The digest of one row: 60 bits of a SHA-256. On a row of 200 bytes it costs 30 % more time than a
 /// CRC-32 (0.66 s against 0.51 s for 500 000 rows, MySQL 9.7.4), and it is not linear: no difference
 /// that a systematic fault leaves can cancel itself out.
-pub(super) fn of_row(columns: &[&Column]) -> String {
+pub(super) fn of_row(columns: &[Column]) -> String {
     let mut parts = Vec::with_capacity(columns.len() * 2);
     for column in columns {
         let value = bytes_of(column);
         if column.nullable {
-            parts.push(format!("COALESCE({value}, '')"));
+            parts.push(format!("IF(ISNULL({}), '', {value})", column.name));
             parts.push(format!("ISNULL({})", column.name));
         } else {
             parts.push(value);
@@ -30,8 +33,8 @@ pub(super) fn of_row(columns: &[&Column]) -> String {
         }
     }
     format!(
-        "CAST(CONV(LEFT(SHA2(CONCAT_WS('#', {}), 256), 15), 16, 10) AS UNSIGNED)",
-        parts.join(", ")
+        "CAST(CONV(LEFT(SHA2(CONCAT({}), 256), 15), 16, 10) AS UNSIGNED)",
+        parts.join(", '#', ")
     )
 }
 
@@ -61,6 +64,8 @@ fn is_variable(column: &Column) -> bool {
 fn bytes_of(column: &Column) -> String {
     let name = &column.name;
     match &*column.data_type {
+        // The instant, which a time zone's text would not tell where it sets its clocks back.
+        "timestamp" => format!("CAST(UNIX_TIMESTAMP({name}) AS BINARY)"),
         "float" => format!("CAST(CAST({name} AS DOUBLE) AS BINARY)"),
         "bit" | "enum" | "set" => format!("CAST({name} + 0 AS BINARY)"),
         "json" => format!("CAST(CAST({name} AS CHAR) AS BINARY)"),
@@ -103,12 +108,12 @@ mod tests {
 
     #[test]
     fn a_nullable_value_enters_with_its_null_flag_and_text_with_its_length() {
-        let sql = of_row(&[&column("varchar", true)]);
+        let sql = of_row(&[column("varchar", true)]);
         assert!(sql.contains("ISNULL(`c`)") && sql.contains("LENGTH(`c`)"), "{sql}");
     }
 
     #[test]
     fn float_enters_in_full_precision() {
-        assert!(of_row(&[&column("float", false)]).contains("AS DOUBLE"));
+        assert!(of_row(&[column("float", false)]).contains("AS DOUBLE"));
     }
 }

@@ -47,7 +47,8 @@ struct Side<'a> {
 impl Side<'_> {
     fn summary(&self, alias: &str) -> String {
         format!(
-            "(SELECT COUNT(*) AS n, {} AS d FROM {} WHERE {}) {alias}",
+            "(SELECT COUNT(*) AS n, COUNT(*) - COUNT({}) AS blind, {} AS d FROM {} WHERE {}) {alias}",
+            self.digest,
             digest::of_set(&self.digest),
             self.table,
             self.predicate
@@ -87,17 +88,21 @@ pub async fn compare_range(
     let key = &context.plan.key;
     let source = range_predicate(&key.source, range)?;
     let shadow = range_predicate(&key.shadow, range)?;
-    compare(session, context, source, shadow).await
+    compare(session, context, source, shadow, false).await
 }
 
-/// Compares the rows of some keys.
+/// Compares the rows of some keys. Under the cut-over's lock nothing changes, so that no snapshot is
+/// needed; and to begin a transaction would end the lock (MySQL manual, "LOCK TABLES and UNLOCK TABLES
+/// Statements").
 pub async fn compare_keys(
     session: &mut Session,
     context: &Context,
     keys: &[Key],
+    under_lock: bool,
 ) -> Work<Compared> {
     let key = &context.plan.key;
-    compare(session, context, key.source.in_list(keys)?, key.shadow.in_list(keys)?).await
+    let (source, shadow) = (key.source.in_list(keys)?, key.shadow.in_list(keys)?);
+    compare(session, context, source, shadow, under_lock).await
 }
 
 async fn compare(
@@ -105,10 +110,18 @@ async fn compare(
     context: &Context,
     source: String,
     shadow: String,
+    under_lock: bool,
 ) -> Work<Compared> {
     let plan = &context.plan;
     let converts = plan.columns.converts();
-    let targets: Vec<&Column> = plan.columns.mapped.iter().map(|column| &column.target).collect();
+    // Both sides are digested in the same way, though NULL may be allowed on one of them only.
+    let alike = |column: &Column, other: &Column| Column {
+        nullable: column.nullable || other.nullable,
+        ..column.clone()
+    };
+    let mapped = &plan.columns.mapped;
+    let sources: Vec<Column> = mapped.iter().map(|c| alike(&c.source, &c.target)).collect();
+    let targets: Vec<Column> = mapped.iter().map(|c| alike(&c.target, &c.source)).collect();
     let right = Side {
         table: format!("{} FORCE INDEX ({})", plan.names.shadow, plan.key.shadow_index),
         key: &plan.key.shadow,
@@ -124,7 +137,6 @@ async fn compare(
             predicate: "TRUE".to_owned(),
         }
     } else {
-        let sources: Vec<&Column> = plan.columns.mapped.iter().map(|c| &c.source).collect();
         Side {
             table: format!("{} FORCE INDEX ({})", plan.names.source, plan.key.source_index),
             key: &plan.key.source,
@@ -132,7 +144,7 @@ async fn compare(
             predicate: source,
         }
     };
-    let compared = compare_sides(session, &left, &right, !converts).await;
+    let compared = compare_sides(session, &left, &right, !converts && !under_lock).await;
     if converts {
         scratch::discard(session, context).await?;
     }
@@ -146,13 +158,21 @@ async fn compare_sides(
     snapshot: bool,
 ) -> Work<Compared> {
     let query = format!(
-        "SELECT l.n, l.d <=> r.d AND l.n = r.n FROM {}, {}",
+        "SELECT l.n, l.d <=> r.d AND l.n = r.n, l.blind + r.blind FROM {}, {}",
         left.summary("l"),
         right.summary("r")
     );
-    let summary: Option<(u64, bool)> = session.query_first(query).await?;
-    let (rows, equal) =
+    let summary: Option<(u64, bool, u64)> = session.query_first(query).await?;
+    let (rows, equal, blind) =
         summary.ok_or_else(|| Error::failed("the comparison of two ranges returned no row"))?;
+    if blind > 0 {
+        return Err(Error::failed(
+            "rows cannot be compared, since their values are longer than max_allowed_packet as text",
+        )
+        .remedy("Raise max_allowed_packet (up to 1G) on the server; the same command goes on.")
+        .keeping_progress()
+        .into());
+    }
     if equal {
         return Ok(Compared { rows, differing: Vec::new() });
     }
