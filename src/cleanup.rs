@@ -12,14 +12,16 @@ use mysql_async::prelude::Queryable;
 
 use crate::error::{Error, Result};
 use crate::plan::Names;
+use crate::removal::Removal;
 use crate::run::{Broom, Earlier, earlier_run, look, mark_old};
 use crate::schema::table::Table;
 use crate::server::{RunLock, Server, Session, SessionSettings, to_error};
 use crate::sql::TableName;
+use crate::state::history::{Ending, Record};
 use crate::state::{MARK, StateTable, marked_source};
 
-/// Drops what runs on a schema's tables, or on one of them, have left. Returns what was dropped, and
-/// what it was.
+/// Drops what runs on a schema's tables, or on one of them, have left, and the old tables that they have kept
+/// if it is said how. Returns what was dropped, and what it was.
 ///
 /// # Errors
 /// Refused when a run on one of the tables is alive.
@@ -27,7 +29,7 @@ pub async fn cleanup(
     server: &Server,
     schema: &str,
     table: Option<&str>,
-    old: bool,
+    old: Option<Removal>,
 ) -> Result<Vec<(TableName, &'static str)>> {
     let mut session = server.session(&SessionSettings::default()).await?;
     let mut dropped = Vec::new();
@@ -59,7 +61,7 @@ pub async fn cleanup(
         }
         lock.release().await;
     }
-    if old {
+    if let Some(removal) = old {
         for (name, comment) in marked(&mut session, schema, "old table of").await? {
             // The name decides together with the mark: who swaps the tables back by hand has the mark on the
             // table that the application uses.
@@ -69,7 +71,9 @@ pub async fn cleanup(
             let wanted = table.is_none_or(|table| table == source.table.as_str());
             if wanted && Names::is_set_aside(&source, &name) {
                 let lock = RunLock::acquire(server, &source).await?;
-                drop_table(&mut session, &name, "old table", &mut dropped).await?;
+                let slices = removal.remove(&mut session, &name).await?;
+                tracing::debug!(slices, "{name} is removed");
+                dropped.push((name, "old table"));
                 lock.release().await;
             }
         }
@@ -82,7 +86,11 @@ pub async fn cleanup(
 ///
 /// # Errors
 /// Refused when there is no such run, or when it is alive.
-pub async fn abort(server: &Server, table: &TableName) -> Result<Vec<(TableName, &'static str)>> {
+pub async fn abort(
+    server: &Server,
+    table: &TableName,
+    history_days: u32,
+) -> Result<Vec<(TableName, &'static str)>> {
     let mut session = server.session(&SessionSettings::default()).await?;
     let found = earlier_run(&mut session, table).await?;
     let Some(registry) = found else {
@@ -101,7 +109,11 @@ pub async fn abort(server: &Server, table: &TableName) -> Result<Vec<(TableName,
                 None => "Give the same `replank run` command to bring it to its end.",
             }));
     }
-    cleanup(server, table.schema.as_str(), Some(table.table.as_str()), false).await
+    let dropped = cleanup(server, table.schema.as_str(), Some(table.table.as_str()), None).await?;
+    let mut broom = Broom::new(server, server.session(&SessionSettings::default()).await?).await;
+    broom.record(table, &Record::of(&registry, Ending::Aborted), history_days).await;
+    broom.put_away().await;
+    Ok(dropped)
 }
 
 /// Tables of the schema whose comment begins with the mark and these words, with their comments.

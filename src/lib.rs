@@ -37,6 +37,7 @@ pub mod pace;
 pub mod plan;
 pub mod preflight;
 pub mod progress;
+pub mod removal;
 pub mod replay;
 pub mod run;
 pub mod schema;

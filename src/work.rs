@@ -11,6 +11,7 @@ use crate::key::{Key, KeySpec};
 use crate::ledger::{Edge, Range};
 use crate::plan::Plan;
 use crate::server::{Fault, Owner, Session, fault_of, to_error};
+use crate::sql::{Ident, TableName};
 use crate::state::{Part, StateTable};
 
 /// Aliases of the shadow table in the statements that replay changes, which have to run under the
@@ -115,6 +116,27 @@ pub fn describe_range(key: &KeySpec, range: &Range<Key>) -> String {
 pub async fn fetch_keys(session: &mut Session, key: &KeySpec, query: &str) -> Work<Vec<Key>> {
     let rows: Vec<Row> = session.query(query).await?;
     rows.into_iter().map(|row| Ok(key.from_row(&row.unwrap())?)).collect()
+}
+
+/// The upper edge of the next chunk of a table within a range: the key `rows` rows above its lower edge, or
+/// its end. `index` is the one over `key`.
+pub async fn next_edge(
+    session: &mut Session,
+    table: &TableName,
+    index: &Ident,
+    key: &KeySpec,
+    within: &Range<Key>,
+    rows: u64,
+) -> Work<Edge<Key>> {
+    let query = format!(
+        "SELECT {} FROM {table} FORCE INDEX ({index}) WHERE {} ORDER BY {} LIMIT 1 OFFSET {}",
+        key.export_list(),
+        range_predicate(key, within)?,
+        key.order_by(),
+        rows.saturating_sub(1)
+    );
+    let found = fetch_keys(session, key, &query).await?;
+    Ok(found.into_iter().next().map_or_else(|| within.hi.clone(), Edge::At))
 }
 
 /// Commits, if this process still holds the run lock.

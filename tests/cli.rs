@@ -305,3 +305,82 @@ async fn status_tells_of_a_stopped_run_from_anywhere() {
     assert_eq!(document["runs"][0]["state"], "stopped");
     assert!(document["runs"][0]["chunks"].as_u64() > Some(0), "{document}");
 }
+
+#[tokio::test]
+async fn list_shows_the_runs_of_before_and_the_history_forgets() {
+    let db = large("cli_list").await;
+    interrupted(slow_run("cli_list"), &db).await;
+    let listed = text(&output(&["list"], "cli_list").stdout);
+    assert!(listed.contains("  stopped  ") && listed.contains("ADD c INT"), "{listed}");
+    let aborted = output(&["abort", "--table", "users"], "cli_list");
+    assert_eq!(aborted.status.code(), Some(0), "{}", text(&aborted.stderr));
+    let alter = ["run", "--table", "users", "--alter"];
+    output(&[&alter[..], &["ADD COLUMN phone VARCHAR(20)"]].concat(), "cli_list");
+    let failed = output(&[&alter[..], &["MODIFY name VARCHAR(10)"]].concat(), "cli_list");
+    assert_eq!(failed.status.code(), Some(1), "{}", text(&failed.stderr));
+    let listed = text(&output(&["list"], "cli_list").stdout);
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines.len(), 3, "{listed}");
+    for word in ["aborted", "done", "failed"] {
+        assert!(lines.iter().any(|line| line.contains(word)), "{word}: {listed}");
+    }
+    let json = output(&["list", "--output", "json"], "cli_list");
+    let document: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(document["history"].as_array().map(Vec::len), Some(3));
+    assert_eq!(document["runs"].as_array().map(Vec::len), Some(0));
+
+    db.sql(&["UPDATE _replank_history SET ended = ended - INTERVAL 31 DAY"]).await;
+    let keep = ["DROP COLUMN phone", "--history-retention", "30"];
+    output(&[&alter[..], &keep].concat(), "cli_list");
+    let listed = text(&output(&["list"], "cli_list").stdout);
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    let none = ["ADD COLUMN phone INT", "--history-retention", "0"];
+    output(&[&alter[..], &none].concat(), "cli_list");
+    assert_eq!(text(&output(&["list"], "cli_list").stdout), listed, "this one is not remembered");
+}
+
+#[tokio::test]
+async fn revert_swaps_back_and_says_what_it_loses() {
+    let db = small("cli_revert").await;
+    let mut guard = replank(
+        &[
+            "run",
+            "--table",
+            "users",
+            "--alter",
+            "ADD COLUMN phone VARCHAR(20)",
+            "--revertible",
+            "1h",
+        ],
+        "cli_revert",
+    );
+    let guard = guard.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut conn = db.conn().await;
+    let mut ticker = tokio::time::interval(std::time::Duration::from_millis(5));
+    loop {
+        ticker.tick().await;
+        let guarded = conn
+            .query_first("SELECT COUNT(*) FROM _users_replank_state WHERE kind = 3 AND id = 1")
+            .await;
+        if guarded.is_ok_and(|terms: Option<i64>| terms == Some(1)) {
+            break;
+        }
+    }
+    conn.query_drop("INSERT INTO users (name, phone) VALUES ('new', '1')").await.expect("inserted");
+    let status = text(&output(&["status"], "cli_revert").stdout);
+    assert!(status.contains("running"), "{status}");
+    let reverted = output(&["revert", "--table", "users"], "cli_revert");
+    assert_eq!(reverted.status.code(), Some(0), "{}", text(&reverted.stderr));
+    let said = text(&reverted.stdout);
+    assert!(
+        said.contains("old structure again") && said.contains("loses the column `phone`"),
+        "{said}"
+    );
+    let ended = guard.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(130), "{}", text(&ended.stderr));
+    let names: Vec<String> =
+        conn.query("SELECT name FROM users ORDER BY id").await.expect("the rows");
+    assert_eq!(names, ["a", "b", "c", "new"]);
+    assert_eq!(tables(&db).await, ["_users_replank_reverted", "users"]);
+    assert!(text(&output(&["list"], "cli_revert").stdout).contains("reverted"));
+}

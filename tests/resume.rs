@@ -360,9 +360,10 @@ async fn restart_starts_over_and_abort_undoes() {
     let before = db.fingerprint().await;
     stopped_halfway(&db, &scenario).await;
     let source = replank::sql::TableName::new("over", "t");
-    replank::cleanup::abort(&db.server(), &source).await.expect("undone");
+    replank::cleanup::abort(&db.server(), &source, 1).await.expect("undone");
     assert_eq!(db.fingerprint().await, before);
-    let error = replank::cleanup::abort(&db.server(), &source).await.expect_err("nothing to undo");
+    let error =
+        replank::cleanup::abort(&db.server(), &source, 1).await.expect_err("nothing to undo");
     assert!(error.to_string().contains("no run"), "{error}");
 
     stopped_halfway(&db, &scenario).await;
@@ -387,7 +388,7 @@ async fn what_an_earlier_version_left_is_refused_and_can_be_removed() {
     .await;
     let error = db.alter_with("t", &scenario.alter, &keeping()).await.expect_err("refused");
     assert!(error.to_string().contains("another version"), "{error}");
-    replank::cleanup::abort(&db.server(), &replank::sql::TableName::new("version_1", "t"))
+    replank::cleanup::abort(&db.server(), &replank::sql::TableName::new("version_1", "t"), 1)
         .await
         .expect("undone");
     assert_eq!(db.fingerprint().await, before);

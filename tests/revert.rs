@@ -15,11 +15,12 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use replank::error::{Error, Kind, Result};
 use replank::progress::{Phase, Progress};
+use replank::removal::Removal;
 use replank::run::{BackOptions, Request, Reverted};
 use replank::sql::TableName;
 
 fn back_options() -> BackOptions {
-    BackOptions { lock_wait: 1, accept_loss: false, keep_old: true }
+    BackOptions { lock_wait: 1, accept_loss: false, keep_old: true, history_days: 1 }
 }
 
 fn request(db: &Database, alter: &str) -> Request {
@@ -117,8 +118,9 @@ async fn there_and_back(name: &'static str, scenario: Scenario) {
     assert_same(&db, "t", "twin").await;
     let tables: Vec<String> = db.fingerprint().await.into_iter().map(|(t, ..)| t).collect();
     assert_eq!(tables, ["_t_replank_reverted", "numbers", "t", "twin"], "{name}");
-    let left =
-        replank::cleanup::cleanup(&db.server(), name, Some("t"), true).await.expect("cleaned");
+    let left = replank::cleanup::cleanup(&db.server(), name, Some("t"), Some(Removal::default()))
+        .await
+        .expect("cleaned");
     assert_eq!(left.len(), 1, "the table that was set aside can be removed: {left:?}");
 }
 
@@ -267,9 +269,9 @@ async fn what_cannot_be_reverted_is_refused_and_the_way_back_can_be_given_up() {
     swapped(&db, &plain.alter).await;
     // Another ALTER would take the table that the guard follows away from it.
     refused(&request(&db, "ADD COLUMN z INT"), "can still be reverted").await;
-    let error = replank::cleanup::abort(&db.server(), &table(&db)).await.expect_err("too late");
+    let error = replank::cleanup::abort(&db.server(), &table(&db), 1).await.expect_err("too late");
     assert!(error.next_step().is_some_and(|next| next.contains("revert")), "{error:?}");
-    replank::cleanup::cleanup(&db.server(), "back_refused", Some("t"), false)
+    replank::cleanup::cleanup(&db.server(), "back_refused", Some("t"), None)
         .await
         .expect("given up");
     let error = reverted(&db, false).await.expect_err("it was given up");

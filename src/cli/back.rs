@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::display::grouped;
 use super::output::OutputArgs;
-use super::target::TableArgs;
+use super::target::{HistoryArgs, TableArgs};
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::run::{BackOptions, Reverted, guard as keep, revert as swap_back};
@@ -29,6 +29,8 @@ pub(super) struct RevertArgs {
     #[command(flatten)]
     table: TableArgs,
     #[command(flatten)]
+    history: HistoryArgs,
+    #[command(flatten)]
     pub(super) output: OutputArgs,
     /// Revert although the old structure cannot hold some rows: they stay as they last fitted, and are named
     #[arg(long)]
@@ -41,7 +43,8 @@ pub(super) struct RevertArgs {
 
 pub(super) async fn guard(args: GuardArgs) -> Result<()> {
     let (server, table) = args.table.resolve()?;
-    let options = BackOptions { lock_wait: 1, accept_loss: false, keep_old: !args.drop_old };
+    let (lock_wait, keep_old) = (1, !args.drop_old);
+    let options = BackOptions { lock_wait, accept_loss: false, keep_old, history_days: 0 };
     let stop = super::stop_on_signal();
     let progress = Progress::new();
     let shown = super::display::show(&progress);
@@ -62,7 +65,7 @@ pub(super) async fn keep_in_step(
     lock_wait: u32,
     stop: &Receiver<()>,
 ) -> Result<()> {
-    let options = BackOptions { lock_wait, accept_loss: false, keep_old: true };
+    let options = BackOptions { lock_wait, accept_loss: false, keep_old: true, history_days: 0 };
     let progress = Progress::new();
     let _shown = super::display::show(&progress);
     keep(server, table, &options, &progress, stop).await
@@ -71,7 +74,8 @@ pub(super) async fn keep_in_step(
 pub(super) async fn revert(args: RevertArgs) -> Result<()> {
     let (server, table) = args.table.resolve()?;
     let (lock_wait, accept_loss) = (args.lock_wait, args.accept_loss);
-    let options = BackOptions { lock_wait, accept_loss, keep_old: true };
+    let options =
+        BackOptions { lock_wait, accept_loss, keep_old: true, history_days: args.history.days };
     let stop = super::stop_on_signal();
     let progress = Progress::new();
     let shown = super::display::show(&progress);

@@ -49,6 +49,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Show the runs on a server's tables that have not come to their end
     Status(status::StatusArgs),
+    /// List all runs, those that have come to their end included
+    List(status::StatusArgs),
     /// Remove what an abandoned run left, and only that
     Cleanup(cleanup::CleanupArgs),
     /// Undo a stopped run on a table
@@ -64,7 +66,7 @@ impl Command {
             Command::Revert(args) => args.output.output,
             Command::Guard(args) => args.output.output,
             Command::Demo(args) => args.output.output,
-            Command::Status(args) => args.output.output,
+            Command::Status(args) | Command::List(args) => args.output.output,
             Command::Cleanup(args) => args.output.output,
             Command::Abort(args) => args.output.output,
         }
@@ -111,6 +113,7 @@ async fn execute(command: Command) -> Result<(), Error> {
         Command::Guard(args) => back::guard(args).await,
         Command::Demo(args) => demo::demo(args).await,
         Command::Status(args) => status::status(args).await,
+        Command::List(args) => status::list(args).await,
         Command::Cleanup(args) => cleanup::cleanup(args).await,
         Command::Abort(args) => cleanup::abort(args).await,
     }

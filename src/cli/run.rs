@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::output::{OutputArgs, outcome_json, outcome_text};
 use super::plan::{PlanArgs, plan};
-use super::target::AlterArgs;
+use super::target::{AlterArgs, HistoryArgs};
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::run::Options;
@@ -17,6 +17,8 @@ pub(super) struct RunArgs {
     alter: AlterArgs,
     #[command(flatten)]
     pub(super) output: OutputArgs,
+    #[command(flatten)]
+    history: HistoryArgs,
     /// Say what would be done, as `replank plan` does
     #[arg(long, conflicts_with = "execute")]
     dry_run: bool,
@@ -61,6 +63,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         keep_old: args.keep_old || !args.drop_old,
         restart: args.restart,
         stop_keeps: args.stop_keeps,
+        history_days: args.history.days,
     };
     let (server, mut request) = args.alter.resolve()?;
     request.revertible_for = args.revertible.map(|time| time.as_secs());

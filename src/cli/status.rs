@@ -8,7 +8,9 @@ use super::output::OutputArgs;
 use super::target::TableArgs;
 use crate::error::Result;
 use crate::run::open;
+use crate::sql::TableName;
 use crate::state::Checkpoint;
+use crate::state::history::{Record, past_runs};
 use crate::status::{Condition, RunStatus, runs};
 
 #[derive(Debug, Args)]
@@ -32,6 +34,54 @@ pub(super) async fn status(args: StatusArgs) -> Result<()> {
         || json!({ "result": "done", "runs": found.iter().map(document).collect::<Vec<_>>() }),
     );
     Ok(())
+}
+
+pub(super) async fn list(args: StatusArgs) -> Result<()> {
+    let (target, table) = args.table.resolve_some()?;
+    let (schema, table) = (target.schema.as_deref(), table.as_deref());
+    let mut session = open(&target.server).await?;
+    let found = runs(&mut session, schema, table).await?;
+    let past = past_runs(&mut session, schema, table).await?;
+    session.close().await;
+    args.output.print(
+        || {
+            let lines: Vec<String> =
+                found.iter().map(line).chain(past.iter().map(past_line)).collect();
+            match lines.is_empty() {
+                true => "There are no runs.".to_owned(),
+                false => lines.join("\n"),
+            }
+        },
+        || {
+            json!({
+                "result": "done",
+                "runs": found.iter().map(document).collect::<Vec<_>>(),
+                "history": past.iter().map(past_document).collect::<Vec<_>>(),
+            })
+        },
+    );
+    Ok(())
+}
+
+/// `begun  ended  state  table  ALTER` of a run that goes on or can be continued.
+fn line(run: &RunStatus) -> String {
+    let RunStatus { names, registry, condition, .. } = run;
+    let state = condition.name();
+    format!("{}  {:20}  {state:11}  {}  {}", registry.started, "", names.source, registry.alter)
+}
+
+/// The same of a run that has come to its end.
+fn past_line((schema, record): &(String, Record)) -> String {
+    let Record { started, ended, ending, table, alter, error, .. } = record;
+    let table = TableName::new(schema.clone(), table.clone());
+    let error = error.as_ref().map(|error| format!("  ({error})")).unwrap_or_default();
+    format!("{started}  {ended:20}  {:11}  {table}  {alter}{error}", ending.name())
+}
+
+fn past_document((schema, record): &(String, Record)) -> Value {
+    let mut document = json!(record);
+    document["schema"] = json!(schema);
+    document
 }
 
 fn text(run: &RunStatus) -> String {

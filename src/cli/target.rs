@@ -29,6 +29,15 @@ pub(super) fn resolve(connection: ConnectionArgs, pt: Option<&PtDsn>) -> Result<
     })
 }
 
+/// How long runs are remembered.
+#[derive(Debug, Args)]
+pub(super) struct HistoryArgs {
+    /// For how many days _replank_history, in the table's schema, remembers how this run ended (see `replank
+    /// list`); 0 writes nothing
+    #[arg(long = "history-retention", value_name = "DAYS", default_value_t = 90)]
+    pub(super) days: u32,
+}
+
 /// The arguments that say which table is meant.
 #[derive(Debug, Args)]
 pub(super) struct TableArgs {

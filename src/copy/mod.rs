@@ -19,10 +19,10 @@ pub use misfit::explain as explain_misfit;
 
 use crate::conflict;
 use crate::key::Key;
-use crate::ledger::{Edge, Range};
+use crate::ledger::Range;
 use crate::server::{Fault, Session, duplicate_of, fault_of};
 use crate::state::ChunkNote;
-use crate::work::{Context, Work, commit, describe_range, fetch_keys, range_predicate, rollback};
+use crate::work::{Context, Work, commit, describe_range, range_predicate, rollback};
 
 /// How a chunk ended.
 #[derive(Debug)]
@@ -36,30 +36,6 @@ pub enum Copied {
     /// table. They may be stale there, or the chunk's read view may have become old: both are mended
     /// by replaying those keys and copying the chunk again.
     Conflicts(Vec<Key>),
-}
-
-/// Finds the upper edge of the next chunk: the key `rows` rows above `lo`, or the end of the table.
-pub async fn next_edge(
-    session: &mut Session,
-    context: &Context,
-    lo: &Edge<Key>,
-    within: &Edge<Key>,
-    rows: u64,
-) -> Work<Edge<Key>> {
-    let plan = &context.plan;
-    let key = &plan.key.source;
-    let range = Range { lo: lo.clone(), hi: within.clone() };
-    let query = format!(
-        "SELECT {} FROM {} FORCE INDEX ({}) WHERE {} ORDER BY {} LIMIT 1 OFFSET {}",
-        key.export_list(),
-        plan.names.source,
-        plan.key.source_index,
-        range_predicate(key, &range)?,
-        key.order_by(),
-        rows.saturating_sub(1)
-    );
-    let found = fetch_keys(session, key, &query).await?;
-    Ok(found.into_iter().next().map_or_else(|| within.clone(), Edge::At))
 }
 
 /// Copies a chunk.

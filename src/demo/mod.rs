@@ -136,6 +136,7 @@ pub async fn demo(
         keep_old: true,
         restart: false,
         stop_keeps: false,
+        history_days: 0,
     };
     let migration_began = Instant::now();
     let outcome = Box::pin(run(&server, &request, &how, progress, stop)).await?;

@@ -34,11 +34,14 @@ use crate::schema::alter::AlterStatement;
 use crate::schema::table::Table;
 use crate::server::{PATIENCE, RunLock, Server, ServerFacts, Session, to_error};
 use crate::sql::TableName;
+use crate::state::history::{Ending, Record};
 use crate::state::{Command, Misfit, Part, StateTable, Terms};
 use crate::work::Context;
 
 /// How long the process that guards is given to stop for a revert.
 const HANDOVER: Duration = Duration::from_secs(60);
+/// Between two requests.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// How long one statement of the replay should take.
 const BATCH_TIME: Duration = Duration::from_millis(250);
@@ -52,6 +55,8 @@ pub struct BackOptions {
     pub accept_loss: bool,
     /// Whether the old table is kept when the guard's time is over.
     pub keep_old: bool,
+    /// For how many days the history remembers a run; 0 for no record at all.
+    pub history_days: u32,
 }
 
 /// What a revert has done.
@@ -73,6 +78,8 @@ struct Way {
     prepared: Prepared,
     start: Start,
     noted: Vec<Misfit>,
+    /// Rows that the migration had copied.
+    start_rows: u64,
     /// How much longer the old table is to be kept in step.
     left: Duration,
 }
@@ -161,7 +168,13 @@ pub async fn revert(
         let left = way.prepared.context.state.misfits(&mut session).await.unwrap_or_default();
         let stale = left.into_iter().map(|misfit| format!("row {}: {}", misfit.row, misfit.why));
         let lost = plan.warnings.iter().cloned().chain(stale).collect();
-        let broom = Broom::new(server, session).await;
+        let mut broom = Broom::new(server, session).await;
+        let record = Record {
+            rows: way.start_rows,
+            keys_replayed: tally.keys_replayed,
+            ..Record::of(&way.prepared.registry, Ending::Reverted)
+        };
+        broom.record(table, &record, options.history_days).await;
         if let Err(error) = tidy_up(broom, &plan.names, &way.prepared.context.mark).await {
             tracing::error!(%error, "the tables are swapped back, but something is left; `replank cleanup` \
                 removes it");
@@ -221,8 +234,15 @@ async fn relieve(server: &Server, session: &mut Session, table: &TableName) -> R
         return RunLock::acquire(server, table).await;
     }
     tracing::info!("asking the process that guards {table} to stop");
-    state.command(session, Command::Stop, "revert").await?;
-    RunLock::acquire_within(HANDOVER, server, table).await
+    let began = Instant::now();
+    loop {
+        // A process that is just beginning takes no notice of what was asked before.
+        state.command(session, Command::Stop, "revert").await?;
+        match RunLock::acquire_within(ASK_AGAIN, server, table).await {
+            Err(error) if error.kind() == Kind::Refused && began.elapsed() < HANDOVER => {}
+            taken => return taken,
+        }
+    }
 }
 
 /// Reads what an earlier process has left of a swapped run, and checks that it can be gone on with.
@@ -273,6 +293,7 @@ async fn take_over(
         .await
         .map_err(|e| to_error(e, "reading the time"))?;
     let left = Duration::from_secs(seconds.saturating_sub(elapsed.unwrap_or_default()));
+    let start_rows = checkpoint.rows_copied;
     let start = Start {
         position: checkpoint.position,
         behind_swap: checkpoint.behind_swap,
@@ -285,8 +306,8 @@ async fn take_over(
     let mark = crate::state::run_mark(&registry.run);
     let context =
         Context { plan: Arc::new(plan), state, owner: lock.owner(), part: Part::Guard, mark };
-    let prepared = Prepared { facts, context, settings };
-    Ok(Way { session, prepared, start, noted, left })
+    let prepared = Prepared { facts, registry, context, settings };
+    Ok(Way { session, prepared, start, noted, start_rows, left })
 }
 
 /// When the guard began (UTC), by the terms that it then wrote down; the first one writes them.

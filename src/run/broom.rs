@@ -12,6 +12,7 @@ use crate::server::{
     to_error,
 };
 use crate::sql::TableName;
+use crate::state::history::{self, Record};
 
 /// How long a connection that has been idle during the run may take to answer.
 const PING: Duration = Duration::from_secs(5);
@@ -110,6 +111,29 @@ impl<'a> Broom<'a> {
         for table in tables {
             let sql = format!("DROP TABLE IF EXISTS {table}");
             self.sweep(&sql, &format!("dropping {table}")).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a run's record to the history. What goes wrong is only told: nothing depends on it.
+    pub async fn record(&mut self, source: &TableName, record: &Record, days: u32) {
+        if days == 0 {
+            return;
+        }
+        if let Err(error) = self.try_record(source, record, days).await {
+            tracing::warn!(%error, "the run is not in the history");
+        }
+    }
+
+    async fn try_record(&mut self, source: &TableName, record: &Record, days: u32) -> Result<()> {
+        let mut session = self.session().await?;
+        let ours = history::is_ours(&mut session, source).await;
+        self.session = Some(session);
+        if !ours? {
+            return Err(Error::failed("a table of another kind has the history's name"));
+        }
+        for sql in history::record_sql(source, record, days)? {
+            self.sweep(&sql, "writing the history").await?;
         }
         Ok(())
     }

@@ -11,13 +11,14 @@ use super::job::{Job, Message, Report, Role};
 use crate::copy::{self, Copied};
 use crate::cutover;
 use crate::error::{Error, Kind, Result};
+use crate::ledger::Range;
 use crate::replay::{self, Fitted, Transaction};
 use crate::server::{
     ConnectionId, Fault, RECONNECT_FOR, Server, Session, SessionSettings, back_off, to_error,
 };
 use crate::state::Part;
 use crate::verify;
-use crate::work::{Context, Failure, Work, describe_range, range_predicate, rollback};
+use crate::work::{Context, Failure, Work, describe_range, next_edge, range_predicate, rollback};
 
 /// How often one job may lose its connection: more often, and it is the job that ends it.
 const MAX_LOSSES: u32 = 50;
@@ -173,7 +174,11 @@ impl Hand {
         let began = Instant::now();
         Ok(match job {
             Job::FindEdge { lo, within, rows } => {
-                Report::Edge(copy::next_edge(session, context, lo, within, *rows).await?)
+                let plan = &context.plan;
+                let within = Range { lo: lo.clone(), hi: within.clone() };
+                let (table, index) = (&plan.names.source, &plan.key.source_index);
+                let edge = next_edge(session, table, index, &plan.key.source, &within, *rows);
+                Report::Edge(edge.await?)
             }
             Job::Copy { chunk, range } => {
                 match copy::copy_chunk(session, context, chunk.number(), range).await? {

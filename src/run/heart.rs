@@ -99,8 +99,11 @@ impl Heart {
     /// back for a while, and every sync to disk waits behind them.
     pub(crate) fn is_calm(&self) -> bool {
         const ALWAYS_QUICK: Duration = Duration::from_millis(5);
+        if self.commits.len() < RECENT {
+            return false;
+        }
         let usual = (self.shortest * 3).max(ALWAYS_QUICK);
-        self.commits.len() == RECENT && self.commits.iter().all(|took| *took <= usual)
+        self.commits.iter().all(|took| *took <= usual)
     }
 
     /// Heartbeat `id` came back through the stream, in transaction `seq`.
@@ -124,5 +127,21 @@ impl Heart {
     /// For how long the oldest heartbeat has been on its way.
     pub(crate) fn lag(&self) -> Duration {
         self.waiting.front().map_or(Duration::ZERO, |(_, sent)| sent.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heart_is_calm_after_some_quick_commits_and_not_before() {
+        let mut heart = Heart::after(0);
+        for _ in 0..RECENT {
+            assert!(!heart.is_calm(), "nothing is known yet");
+            heart.send();
+            heart.committed();
+        }
+        assert!(heart.is_calm());
     }
 }

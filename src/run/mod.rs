@@ -38,7 +38,8 @@ use crate::plan::Names;
 use crate::preflight;
 use crate::progress::Progress;
 use crate::server::{PATIENCE, RunLock, Server, Session};
-use crate::state::{Part, old_mark, quoted_comment};
+use crate::state::history::{Ending, Record};
+use crate::state::{Part, StateTable, old_mark, quoted_comment};
 use crate::stream::current_position;
 use crate::work::Context;
 
@@ -55,6 +56,8 @@ pub struct Options {
     pub restart: bool,
     /// Whether a run that is stopped on request keeps what it has copied, so that it can be continued.
     pub stop_keeps: bool,
+    /// For how many days the history remembers a run; 0 for no record at all.
+    pub history_days: u32,
 }
 
 /// What a run has done.
@@ -162,6 +165,12 @@ async fn run_locked(
     let error = match outcome {
         Ok(tally) => {
             let (mark, warnings) = (&prepared.context.mark, plan.warnings.clone());
+            let record = Record {
+                rows: progress.snapshot().rows_copied,
+                keys_replayed: progress.snapshot().keys_replayed,
+                ..Record::of(&prepared.registry, Ending::Done)
+            };
+            broom.record(&names.source, &record, options.history_days).await;
             if let Some(time) = request.revertible_for {
                 broom.put_away().await;
                 let took = Duration::ZERO;
@@ -179,9 +188,10 @@ async fn run_locked(
         }
         Err(error) => error,
     };
+    // The last chunk may have been committed without anybody having heard of it.
     let stopped = error.kind() == Kind::Interrupted
         && options.stop_keeps
-        && (taken_up || progress.snapshot().rows_copied > 0);
+        && (taken_up || has_copied(server, &prepared.context.state).await);
     let error = match error.kind() {
         // The next run finds out.
         Kind::Ambiguous => error.keeping_progress(),
@@ -190,14 +200,38 @@ async fn run_locked(
             .keeping_progress(),
         _ if error.keeps_progress() => error,
         _ => {
+            let ending = match error.kind() {
+                Kind::Interrupted => Ending::Interrupted,
+                _ => Ending::Failed,
+            };
+            let record = Record {
+                rows: progress.snapshot().rows_copied,
+                keys_replayed: progress.snapshot().keys_replayed,
+                error: Some(error.to_string()),
+                ..Record::of(&prepared.registry, ending)
+            };
+            let source = names.source;
             if let Err(left) = broom.drop(&[names.shadow, names.state]).await {
                 tracing::error!(error = %left, "helper tables are left; `replank abort` removes them");
             }
+            broom.record(&source, &record, options.history_days).await;
             error
         }
     };
     broom.put_away().await;
     Err(error)
+}
+
+/// Whether the shadow table holds anything. If that cannot be found out, it is kept.
+async fn has_copied(server: &Server, state: &StateTable) -> bool {
+    match open(server).await {
+        Ok(mut session) => {
+            let chunks = state.chunk_count(&mut session).await;
+            session.close().await;
+            chunks.unwrap_or(1) > 0
+        }
+        Err(_) => true,
+    }
 }
 
 /// Where the stream of a new run begins. What another session has done to the table's structure since it was

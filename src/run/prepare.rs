@@ -129,6 +129,8 @@ fn target(facts: &ServerFacts, request: &Request) -> Result<(TableName, AlterSta
 pub struct Prepared {
     /// The server.
     pub facts: ServerFacts,
+    /// What the run wrote down about itself.
+    pub registry: Registry,
     /// What every worker knows.
     pub context: Context,
     /// The settings of every session that moves rows.
@@ -210,7 +212,7 @@ async fn build(
         part: Part::Migration,
         mark: run_mark(&run),
     };
-    Ok(Prepared { facts, context, settings })
+    Ok(Prepared { facts, registry, context, settings })
 }
 
 /// The time, as a session in that time zone sees it: what NOW() is in a new column of every row.

@@ -55,6 +55,11 @@ impl Earlier {
         run_mark(&self.registry.run)
     }
 
+    /// What it wrote down about itself.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// The clauses of its ALTER.
     pub fn alter(&self) -> &str {
         &self.registry.alter
@@ -193,7 +198,7 @@ pub(crate) async fn take_up(
         part: Part::Migration,
         mark: run_mark(&registry.run),
     };
-    let prepared = Prepared { facts: aim.facts.clone(), context, settings };
+    let prepared = Prepared { facts: aim.facts.clone(), registry, context, settings };
     Ok(Some((prepared, start)))
 }
 

@@ -170,8 +170,12 @@ impl RunLock {
         matches!(self.owner.confirm(&mut self.session).await, Ok(true))
     }
 
-    /// Lets the lock go.
-    pub async fn release(self) {
+    /// Lets the lock go. By a statement, since the server may notice the end of a connection a moment later.
+    pub async fn release(mut self) {
+        let release = format!("DO RELEASE_LOCK({})", text(&self.owner.name));
+        if let Err(error) = self.session.query_drop(release).await {
+            tracing::debug!(%error, "letting the run lock go");
+        }
         self.session.close().await;
     }
 }

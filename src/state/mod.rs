@@ -9,6 +9,7 @@
 //! at any later time as well ([`crate::ledger::Ledger::safe_position`]).
 
 mod checkpoint;
+pub mod history;
 mod misfit;
 mod registry;
 

@@ -146,13 +146,13 @@ impl Database {
     }
 
     /// Everything that a failed or refused run must leave as it was: all tables with their structure
-    /// and contents.
+    /// and contents, but for the history of runs.
     pub(crate) async fn fingerprint(&self) -> Vec<(String, String, String)> {
         let mut conn = self.conn().await;
         let tables: Vec<String> = conn
             .query(
                 "SELECT TABLE_NAME FROM information_schema.TABLES \
-                 WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1",
+                 WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME <> '_replank_history' ORDER BY 1",
             )
             .await
             .expect("tables");
@@ -241,5 +241,6 @@ pub(crate) fn options() -> Options {
         keep_old: true,
         restart: false,
         stop_keeps: false,
+        history_days: 1,
     }
 }
