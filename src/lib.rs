@@ -31,6 +31,7 @@ pub mod copy;
 pub mod cutover;
 pub mod demo;
 pub mod error;
+pub mod indexes;
 pub mod key;
 pub mod ledger;
 pub mod pace;

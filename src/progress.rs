@@ -13,6 +13,8 @@ pub enum Phase {
     Prepare,
     /// Copying chunks while changes are replayed.
     Copy,
+    /// Building the indexes that were left off, while changes are replayed.
+    Index,
     /// Comparing the tables.
     Verify,
     /// Catching up, then swapping under lock.
@@ -29,6 +31,7 @@ impl Phase {
         match self {
             Phase::Prepare => "prepare",
             Phase::Copy => "copy",
+            Phase::Index => "index",
             Phase::Verify => "verify",
             Phase::CutOver => "cut-over",
             Phase::Guard => "guard",
@@ -69,7 +72,7 @@ impl Snapshot {
         match self.phase {
             Phase::Copy => Some(self.rows_copied),
             Phase::Verify => Some(self.rows_verified),
-            Phase::Prepare | Phase::CutOver | Phase::Guard | Phase::Done => None,
+            Phase::Prepare | Phase::Index | Phase::CutOver | Phase::Guard | Phase::Done => None,
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Context {
     pub owner: Owner,
     /// What the run is at: on the way there, or on the way back.
     pub part: Part,
+    /// Definitions of the indexes that the shadow table gets when it is filled.
+    pub deferred: Arc<Vec<String>>,
     /// A comment that the run's own DDL carries, so that the stream knows it from another session's.
     pub mark: String,
 }

@@ -64,6 +64,7 @@ pub(super) fn outcome_text(outcome: &Outcome) -> String {
             seconds(tally.copy)
         ),
         format!("  replayed   {} changed keys", grouped(tally.keys_replayed)),
+        format!("  indexes    built in {:.1} s after the copy", seconds(tally.index)),
         format!(
             "  verified   {} rows, {:.1} s, {} repaired",
             grouped(tally.rows_verified),
@@ -105,6 +106,7 @@ pub(super) fn outcome_json(outcome: &Outcome) -> Value {
         "revertible_seconds": outcome.revertible_for,
         "seconds": outcome.took.as_secs_f64(),
         "copy_seconds": tally.copy.as_secs_f64(),
+        "index_seconds": tally.index.as_secs_f64(),
         "verify_seconds": tally.verify.as_secs_f64(),
         "cut_over_seconds": tally.cut_over.as_secs_f64(),
         "rows_copied": tally.rows_copied,

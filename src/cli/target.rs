@@ -1,10 +1,10 @@
 //! Which server, which table, which ALTER: what `run`, `plan` and `cleanup` have in common.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::config::{ConnectionArgs, PtDsn, Secret, SystemEnv};
 use crate::error::{Error, Result};
-use crate::run::Request;
+use crate::run::{DeferIndexes, Request};
 use crate::server::Server;
 use crate::sql::TableName;
 
@@ -72,6 +72,23 @@ impl TableArgs {
     }
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Defer {
+    Auto,
+    Always,
+    Never,
+}
+
+impl From<Defer> for DeferIndexes {
+    fn from(defer: Defer) -> Self {
+        match defer {
+            Defer::Auto => DeferIndexes::Auto,
+            Defer::Always => DeferIndexes::Always,
+            Defer::Never => DeferIndexes::Never,
+        }
+    }
+}
+
 /// The arguments that say what is to be altered.
 #[derive(Debug, Args)]
 pub(super) struct AlterArgs {
@@ -91,6 +108,10 @@ pub(super) struct AlterArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     lock_wait: u32,
+    /// When indexes that are not unique are built: after the copy, which is faster, or with it; "auto" builds
+    /// them after the copy unless connected replicas would stand still for long
+    #[arg(long, value_enum, default_value = "auto")]
+    defer_indexes: Defer,
     /// Time zone in which TIMESTAMP is converted to or from another type; the server's by default
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
@@ -148,6 +169,7 @@ impl AlterArgs {
             lock_wait: self.lock_wait,
             time_zone: self.time_zone,
             revertible_for: None,
+            defer_indexes: self.defer_indexes.into(),
         };
         Ok((target.server, request))
     }

@@ -129,6 +129,7 @@ pub async fn demo(
         lock_wait: 1,
         time_zone: None,
         revertible_for: None,
+        defer_indexes: Default::default(),
     };
     let how = Options {
         workers: 1,

@@ -373,6 +373,52 @@ mod tests {
     }
 
     #[test]
+    fn what_is_visible_ahead_of_the_copy_takes_no_memory() {
+        let mut ledger = Ledger::new();
+        ledger.change(1, 1);
+        ledger.change(2, 2);
+        beat(&mut ledger, 1, 2);
+        assert!(ledger.ahead.is_empty());
+    }
+
+    #[test]
+    fn a_key_that_was_touched_ahead_of_the_copy_is_left_to_its_chunk() {
+        let mut ledger = Ledger::new();
+        beat(&mut ledger, 1, 5);
+        ledger.touch(3);
+        let id = ledger.start_chunk(Range { lo: Edge::Start, hi: Edge::End }).unwrap();
+        ledger.finish_chunk(id);
+        assert_eq!(ledger.backlog(), 0, "its last change is visible to the chunk");
+    }
+
+    #[test]
+    fn a_change_counts_from_where_its_chunk_cannot_see_it() {
+        let mut ledger = Ledger::new();
+        ledger.change(1, 1);
+        ledger.change(1, 5);
+        beat(&mut ledger, 1, 2);
+        let id = ledger.start_chunk(Range { lo: Edge::Start, hi: Edge::End }).unwrap();
+        ledger.finish_chunk(id);
+        assert_eq!(
+            ledger.safe_position(),
+            2,
+            "the change at 1 is in the chunk, the one at 5 is not"
+        );
+    }
+
+    #[test]
+    fn a_heartbeat_is_wanted_while_something_waits_that_is_not_visible() {
+        let mut ledger = copied();
+        assert!(!ledger.wants_heartbeat(), "nothing waits");
+        ledger.transaction_end(1);
+        assert!(!ledger.wants_heartbeat(), "nothing of it is ours");
+        ledger.change(1, 2);
+        assert!(ledger.wants_heartbeat());
+        beat(&mut ledger, 1, 2);
+        assert!(!ledger.wants_heartbeat(), "it is visible, and only has to be replayed");
+    }
+
+    #[test]
     fn a_heartbeat_number_that_comes_again_moves_nothing() {
         let mut ledger = copied();
         beat(&mut ledger, 7, 1);

@@ -154,6 +154,7 @@ mod tests {
         assert!(regions.start(Range { lo: Edge::Start, hi: Edge::At(5) }).is_some());
         assert!(regions.start(Range { lo: Edge::Start, hi: Edge::At(5) }).is_none());
         assert!(regions.start(Range { lo: Edge::At(5), hi: Edge::At(4) }).is_none());
+        assert!(regions.start(Range { lo: Edge::At(5), hi: Edge::At(5) }).is_none());
         assert!(regions.start(Range { lo: Edge::At(5), hi: Edge::End }).is_some());
         assert!(regions.next_unstarted().is_none());
     }
@@ -165,6 +166,18 @@ mod tests {
         regions.abort(first);
         assert_eq!(regions.next_unstarted(), Some(&Range { lo: Edge::Start, hi: Edge::At(5) }));
         assert!(regions.is_unstarted(&4) && regions.is_unstarted(&6));
+    }
+
+    #[test]
+    fn aborted_ranges_come_back_in_the_order_of_their_keys() {
+        let mut regions = Regions::new(vec![Range { lo: Edge::Start, hi: Edge::End }], 0);
+        let ranges = [
+            Range { lo: Edge::Start, hi: Edge::At(5) },
+            Range { lo: Edge::At(5), hi: Edge::At(9) },
+        ];
+        let ids = ranges.clone().map(|range| regions.start(range).unwrap());
+        ids.into_iter().for_each(|id| regions.abort(id));
+        assert_eq!(regions.unstarted[..2], ranges);
     }
 
     #[test]

@@ -304,8 +304,14 @@ async fn take_over(
         keys_replayed: checkpoint.keys_replayed,
     };
     let mark = crate::state::run_mark(&registry.run);
-    let context =
-        Context { plan: Arc::new(plan), state, owner: lock.owner(), part: Part::Guard, mark };
+    let context = Context {
+        plan: Arc::new(plan),
+        state,
+        owner: lock.owner(),
+        part: Part::Guard,
+        deferred: Arc::default(),
+        mark,
+    };
     let prepared = Prepared { facts, registry, context, settings };
     Ok(Way { session, prepared, start, noted, start_rows, left })
 }

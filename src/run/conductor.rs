@@ -16,12 +16,14 @@ use super::copying::Copying;
 use super::guarding::{Goal, Guarding};
 use super::hands::Hands;
 use super::heart::{Heart, Need};
+use super::indexing::Indexing;
 use super::job::{Job, Message, Report, Role};
 use super::start::Start;
 use super::swapping::{Step, Swapping};
 use super::tally::Tally;
 use super::verifying::Verifying;
 use crate::error::{Error, Kind, Result};
+use crate::indexes::Built;
 use crate::key::Key;
 use crate::ledger::{Ledger, Seq};
 use crate::pace::Sizer;
@@ -53,6 +55,8 @@ pub(crate) struct Inputs {
 pub(crate) struct Limits {
     pub(crate) chunk_time: Duration,
     pub(crate) lock_wait: Duration,
+    /// How many indexes are to be built after the copy.
+    pub(crate) deferred: usize,
     /// Replaying several batches at once is right only where rows cannot stand in each other's way.
     pub(crate) parallel_replay: bool,
 }
@@ -63,6 +67,7 @@ pub(crate) struct Conductor {
     heart: Heart,
     phase: Phase,
     copying: Copying,
+    indexing: Indexing,
     verifying: Verifying,
     swapping: Swapping,
     batch_sizer: Sizer,
@@ -99,6 +104,7 @@ impl Conductor {
             heart: Heart::after(start.last_heartbeat),
             phase: Phase::Copy,
             copying: Copying::new(chunk.clone()),
+            indexing: Indexing::new(limits.deferred),
             verifying: Verifying::new(chunk),
             swapping: Swapping::new(limits.lock_wait),
             batch_sizer: Sizer::new(limits.chunk_time, 200, MAX_BATCH),
@@ -236,6 +242,9 @@ impl Conductor {
                 self.ledger.batch_failed(batch);
                 self.replays -= 1;
             }
+            Report::IndexesBuilt(Built::All) => self.indexing.done(),
+            Report::IndexesBuilt(Built::LogFull) => self.indexing.begin_again_quietly(),
+            Report::ShareBuilt(share) => self.indexing.looked(share),
             Report::RangeCompared { ticket, compared, took } => {
                 self.verifying.sizer.observe(compared.rows, took);
                 self.tally.rows_verified += compared.rows;
@@ -323,8 +332,9 @@ impl Conductor {
             }
             Phase::Copy if certain && self.ledger.is_copied() && !self.copying.is_blocked() => {
                 self.unknown = None;
-                self.enter(Phase::Verify);
+                self.enter(if self.indexing.is_done() { Phase::Verify } else { Phase::Index });
             }
+            Phase::Index if self.indexing.is_done() => self.enter(Phase::Verify),
             Phase::Verify | Phase::CutOver
                 if certain && self.unknown.is_some() && !self.swapping.reserves_replay() =>
             {
@@ -358,6 +368,7 @@ impl Conductor {
         let took = self.phase_began.elapsed();
         match self.phase {
             Phase::Copy => self.tally.copy = took,
+            Phase::Index => self.tally.index = took,
             Phase::Verify => self.tally.verify = took,
             Phase::CutOver => self.tally.cut_over = took,
             Phase::Prepare | Phase::Guard | Phase::Done => {}
@@ -415,11 +426,12 @@ impl Conductor {
         if self.ledger.visible() == 0 {
             return;
         }
-        if !self.swapping.reserves_replay() && !self.is_ready_to_lock() {
+        if !self.swapping.reserves_replay() && !self.is_ready_to_lock() && !self.indexing.quiet {
             self.hand_out_replay();
         }
         match self.phase {
             Phase::Copy => self.hand_out_copy(),
+            Phase::Index => self.hand_out_index(),
             Phase::Verify => self.hand_out_verify(),
             Phase::CutOver => self.hand_out_cut_over(),
             Phase::Prepare | Phase::Guard | Phase::Done => {}
@@ -450,6 +462,22 @@ impl Conductor {
         }
         if self.hands.is_idle(Role::Scout)
             && let Some(job) = self.copying.seek(&self.ledger, self.hands.copiers() + EDGES_AHEAD)
+        {
+            self.hands.give(Role::Scout, job);
+        }
+    }
+
+    fn hand_out_index(&mut self) {
+        // What was being replayed when the build has to be done without is waited for.
+        let may_begin = !self.indexing.quiet || self.replays == 0;
+        if self.hands.is_idle(Role::Builder)
+            && may_begin
+            && let Some(job) = self.indexing.next()
+        {
+            self.hands.give(Role::Builder, job);
+        }
+        if self.hands.is_idle(Role::Scout)
+            && let Some(job) = self.indexing.look()
         {
             self.hands.give(Role::Scout, job);
         }
@@ -497,6 +525,9 @@ impl Conductor {
     fn waiting(&self) -> Option<String> {
         if self.phase == Phase::Guard {
             return self.guarding.words();
+        }
+        if self.phase == Phase::Index {
+            return Some(self.indexing.words());
         }
         match &self.swapping.step {
             Step::Pausing { .. } => Some("pausing before the next cut-over attempt".to_owned()),

@@ -37,7 +37,7 @@ impl Crew {
         strength: Strength,
         lock_wait: Duration,
     ) -> (Crew, Hands, Sender<Message>, Receiver<Message>) {
-        let roles = [Role::Scout, Role::Heart, Role::Cutter]
+        let roles = [Role::Scout, Role::Heart, Role::Cutter, Role::Builder]
             .into_iter()
             .chain((0..strength.copiers).map(Role::Copier))
             .chain((0..strength.replayers).map(Role::Replayer));

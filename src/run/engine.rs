@@ -9,12 +9,12 @@ use super::conductor::{Conductor, Inputs, Limits};
 use super::crew::{Crew, Strength};
 use super::guarding::Guarding;
 use super::job::{Message, Report, Role};
-use super::prepare::Prepared;
+use super::prepare::{Prepared, open};
 use super::start::Start;
 use super::tally::Tally;
 use crate::error::{Error, Kind, Result};
 use crate::progress::{Phase, Progress};
-use crate::server::{RunLock, Server};
+use crate::server::{RunLock, Server, end_marked, to_error};
 use crate::state::Part;
 use crate::stream::{Stream, StreamConfig, Watch};
 
@@ -59,7 +59,8 @@ impl Engine<'_> {
         let lock_wait = Duration::from_secs(u64::from(self.lock_wait));
         let (crew, hands, reports, messages) =
             Crew::start(self.server, self.prepared, strength, lock_wait);
-        let limits = Limits { chunk_time: self.chunk_time, lock_wait, parallel_replay };
+        let deferred = self.prepared.context.deferred.len();
+        let limits = Limits { chunk_time: self.chunk_time, lock_wait, deferred, parallel_replay };
         let conductor = Conductor::new(start, hands, limits, guarding, self.progress.clone());
         let inputs = Inputs { deliveries, messages, stop: self.stop.clone() };
         let mut conducting = tokio::task::spawn_blocking(move || conductor.conduct(inputs));
@@ -74,6 +75,9 @@ impl Engine<'_> {
         let outcome = ended
             .unwrap_or_else(|panic| Err(Error::failed("the conductor panicked").caused_by(panic)));
         stream.stop();
+        if outcome.is_err() {
+            self.end_build().await;
+        }
         crew.dismiss().await;
         self.progress.update(|snapshot| snapshot.phase = Phase::Done);
         // Once tables were created, nothing is a mere refusal.
@@ -81,6 +85,22 @@ impl Engine<'_> {
             Kind::Refused | Kind::Transient => error.into_kind(Kind::Failed),
             _ => error,
         })
+    }
+
+    /// Ends an index build that is still under way: it would go on at the server without anybody to wait for it.
+    async fn end_build(&self) {
+        let ended = async {
+            let mut session = open(self.server).await?;
+            let mark = &self.prepared.context.mark;
+            end_marked(&mut session, mark)
+                .await
+                .map_err(|e| to_error(e, "ending statements of the run"))?;
+            session.close().await;
+            Ok::<(), Error>(())
+        };
+        if let Err(error) = ended.await {
+            tracing::debug!(%error, "ending what is under way");
+        }
     }
 
     fn watch(&self, behind_swap: bool) -> Watch {

@@ -11,6 +11,7 @@ use super::job::{Job, Message, Report, Role};
 use crate::copy::{self, Copied};
 use crate::cutover;
 use crate::error::{Error, Kind, Result};
+use crate::indexes;
 use crate::ledger::Range;
 use crate::replay::{self, Fitted, Transaction};
 use crate::server::{
@@ -205,6 +206,8 @@ impl Hand {
                 let Fitted { took, misfits } = fitted;
                 Report::Replayed { batch: *batch, keys: keys.len(), took, misfits }
             }
+            Job::BuildIndexes => Report::IndexesBuilt(indexes::build(session, context).await?),
+            Job::LookAtBuild => Report::ShareBuilt(indexes::share_built(session, context).await),
             Job::CompareRange { ticket, range } => {
                 let compared = verify::compare_range(session, context, range).await?;
                 Report::RangeCompared { ticket: *ticket, compared, took: began.elapsed() }
@@ -294,6 +297,8 @@ impl Hand {
             Job::CompareKeys { keys } => {
                 format!("verifying {} rows of {}", keys.len(), plan.names.source)
             }
+            Job::BuildIndexes => format!("building the indexes of {}", plan.names.shadow),
+            Job::LookAtBuild => "looking how far the indexes are".to_owned(),
             Job::Heartbeat { .. } => {
                 format!("writing the heartbeat to {}", self.context.state.name())
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::indexes::Built;
 use crate::key::Key;
 use crate::ledger::{BatchId, ChunkId, Edge, Range};
 use crate::state::{Checkpoint, Misfit};
@@ -17,6 +18,10 @@ pub(crate) enum Job {
     Copy { chunk: ChunkId, range: Range<Key> },
     /// Replay a batch and commit.
     Replay { batch: BatchId, keys: Vec<Key> },
+    /// Build the indexes that were left off.
+    BuildIndexes,
+    /// See how far that is.
+    LookAtBuild,
     /// Compare a range of both tables.
     CompareRange { ticket: u64, range: Range<Key> },
     /// Compare single rows of both tables.
@@ -58,6 +63,8 @@ pub(crate) enum Report {
     ReplayDeferred {
         batch: BatchId,
     },
+    IndexesBuilt(Built),
+    ShareBuilt(Option<f64>),
     RangeCompared {
         ticket: u64,
         compared: Compared,
@@ -93,6 +100,8 @@ impl Report {
             Report::CopyConflicts { .. } => "chunk met conflicts",
             Report::Replayed { .. } => "batch replayed",
             Report::ReplayDeferred { .. } => "batch deferred",
+            Report::IndexesBuilt(_) => "indexes built",
+            Report::ShareBuilt(_) => "build looked at",
             Report::RangeCompared { .. } => "range compared",
             Report::KeysCompared { .. } => "keys compared",
             Report::Heartbeat { .. } => "heartbeat committed",
@@ -113,6 +122,8 @@ pub(crate) enum Role {
     Scout,
     /// Copies chunks and compares ranges.
     Copier(usize),
+    /// Builds indexes.
+    Builder,
     /// Replays batches and compares rows.
     Replayer(usize),
     /// Commits heartbeats.

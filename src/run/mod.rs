@@ -11,6 +11,7 @@ mod guarding;
 mod hand;
 mod hands;
 mod heart;
+mod indexing;
 mod job;
 mod prepare;
 mod resume;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 pub use back::{BackOptions, Reverted, guard, revert};
 pub use broom::Broom;
 use crossbeam_channel::Receiver;
-pub use prepare::{Aim, Prepared, Request, aim, check, create, open};
+pub use prepare::{Aim, DeferIndexes, Prepared, Request, aim, check, create, open};
 pub use resume::{Earlier, earlier_run, look};
 pub use tally::Tally;
 

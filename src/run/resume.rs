@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::ledger::gaps;
 use crate::plan::Names;
 use crate::schema::table::Table;
-use crate::server::{Fault, RunLock, Server, Session, fault_of, to_error};
+use crate::server::{Fault, RunLock, Server, Session, end_marked, fault_of, to_error};
 use crate::sql::TableName;
 use crate::state::{Part, Registry, StateTable, Terms, run_mark};
 use crate::stream::Position;
@@ -102,7 +102,8 @@ pub async fn look(
         return Ok(None);
     };
     let names = registry.names(state.name());
-    let has_shadow = fence(session, &names).await?;
+    let mark = run_mark(&registry.run);
+    let has_shadow = fence(session, &names, &mark).await?;
     let agreed = match registry.can_be_continued() {
         true => state.terms(session, Part::Migration).await?,
         false => None,
@@ -111,7 +112,7 @@ pub async fn look(
     let ended = agreed.is_some() && !has_shadow && Table::exists(session, &names.source).await?;
     let swapped = ended && Table::exists(session, &names.old).await?;
     if swapped && registry.revertible_for.is_some() {
-        fence(session, &names.back()).await?;
+        fence(session, &names.back(), &mark).await?;
     }
     if ended && !swapped && Table::exists(session, &names.back().old).await? {
         tracing::info!("an earlier process has swapped the tables back; it is brought to its end");
@@ -196,6 +197,7 @@ pub(crate) async fn take_up(
         state,
         owner: lock.owner(),
         part: Part::Migration,
+        deferred: Arc::new(agreed.deferred),
         mark: run_mark(&registry.run),
     };
     let prepared = Prepared { facts: aim.facts.clone(), registry, context, settings };
@@ -215,11 +217,11 @@ fn cannot(source: &TableName, why: String) -> Error {
 /// or its cut-over, has ended; this lock waits for all of them. A transaction that begins later cannot
 /// commit ([`crate::server::Owner::confirm`]). A chunk's transaction begins with its note in the state
 /// table, so that is locked as well.
-async fn fence(session: &mut Session, names: &Names) -> Result<bool> {
+async fn fence(session: &mut Session, names: &Names, mark: &str) -> Result<bool> {
     let began = Instant::now();
     let doing = format!("waiting for the last transactions on {}", names.shadow);
     session
-        .query_drop("SET SESSION lock_wait_timeout = 5")
+        .query_drop("SET SESSION lock_wait_timeout = 2")
         .await
         .map_err(|e| to_error(e, &doing))?;
     loop {
@@ -236,6 +238,8 @@ async fn fence(session: &mut Session, names: &Names) -> Result<bool> {
             }
             Err(error) if fault_of(&error) == Fault::Retry && began.elapsed() < FENCE => {
                 tracing::info!("waiting for a transaction of the stopped run to end");
+                // An index build goes on without the process that has asked for it.
+                end_marked(session, mark).await.map_err(|e| to_error(e, &doing))?;
             }
             Err(error) => {
                 return Err(to_error(error, &doing).remedy(

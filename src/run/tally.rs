@@ -23,6 +23,8 @@ pub struct Tally {
     pub lock_held: Duration,
     /// Seconds copying, verifying, cutting over.
     pub copy: Duration,
+    /// Building indexes.
+    pub index: Duration,
     /// See [`copy`](Self::copy).
     pub verify: Duration,
     /// See [`copy`](Self::copy).

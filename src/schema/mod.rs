@@ -7,6 +7,7 @@
 
 pub mod alter;
 pub mod checks;
+pub mod indexes;
 pub mod lexer;
 pub mod mention;
 pub mod table;

@@ -49,6 +49,27 @@ impl ConnectionId {
     }
 }
 
+/// Ends the connections that run DDL with this mark. Users may end their own without any privilege.
+///
+/// # Errors
+/// As the server's; not when a connection has gone meanwhile.
+pub async fn end_marked(session: &mut Session, mark: &str) -> mysql_async::Result<()> {
+    let connections: Vec<u64> = session
+        .exec(
+            "SELECT id FROM information_schema.processlist \
+             WHERE id <> CONNECTION_ID() AND info LIKE ?",
+            (format!("ALTER /* {mark} */%"),),
+        )
+        .await?;
+    for connection in connections {
+        match session.query_drop(format!("KILL {connection}")).await {
+            Err(mysql_async::Error::Server(error)) if error.code == NO_SUCH_THREAD => {}
+            outcome => outcome?,
+        }
+    }
+    Ok(())
+}
+
 /// For how many seconds the server has been running.
 async fn uptime(session: &mut Session) -> mysql_async::Result<u64> {
     let uptime: Option<(String, u64)> =

@@ -10,4 +10,4 @@ pub use connect::{IDLE_SECONDS, RECONNECT_FOR, Server, Session, SessionSettings,
 pub use facts::ServerFacts;
 pub use fault::{Fault, duplicate_of, fault_of, to_error};
 pub use lock::{Owner, PATIENCE, RunLock};
-pub use lost::ConnectionId;
+pub use lost::{ConnectionId, end_marked};

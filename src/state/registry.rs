@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Names;
+use crate::schema::indexes::without;
 
 /// The format of the records in a state table. A later one is not read; of an earlier one as much as is
 /// needed to remove what the run created.
@@ -89,6 +90,9 @@ pub struct Terms {
     pub started_at: String,
     /// The time zone in which TIMESTAMP is converted.
     pub time_zone: String,
+    /// Definitions of the indexes that the shadow table gets when it is filled.
+    #[serde(default)]
+    pub deferred: Vec<String>,
 }
 
 impl Terms {
@@ -110,7 +114,7 @@ impl Terms {
                 "the structure of the table has changed since the run was stopped".to_owned(),
             );
         }
-        if self.shadow != now.shadow {
+        if without(&self.shadow, &self.deferred) != without(&now.shadow, &self.deferred) {
             return Some(
                 "the structure of the shadow table has changed since the run was stopped"
                     .to_owned(),
@@ -171,6 +175,7 @@ mod tests {
             shadow: "y".into(),
             started_at: String::new(),
             time_zone: "+00:00".into(),
+            deferred: Vec::new(),
         };
         assert_eq!(terms.broken_by(&terms.clone()), None);
         let said = |now: Terms| terms.broken_by(&now).unwrap();

@@ -142,6 +142,7 @@ impl Database {
             lock_wait: 1,
             time_zone: None,
             revertible_for: None,
+            defer_indexes: Default::default(),
         }
     }
 

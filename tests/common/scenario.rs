@@ -391,6 +391,8 @@ async fn transaction(
     scenario: &Scenario,
     statement: &str,
 ) -> Result<(), mysql_async::Error> {
+    // NOW() is the same in both statements.
+    conn.query_drop("SET SESSION timestamp = UNIX_TIMESTAMP(SYSDATE(6))").await?;
     conn.query_drop("START TRANSACTION").await?;
     conn.query_drop(scenario.on(statement, scenario.table)).await?;
     conn.query_drop(scenario.on(statement, scenario.twin())).await?;
