@@ -474,6 +474,7 @@ impl Conductor {
             && may_begin
             && let Some(job) = self.indexing.next()
         {
+            self.tally.index_builds += 1;
             self.hands.give(Role::Builder, job);
         }
         if self.hands.is_idle(Role::Scout)

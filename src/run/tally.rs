@@ -25,6 +25,8 @@ pub struct Tally {
     pub copy: Duration,
     /// Building indexes.
     pub index: Duration,
+    /// How often that was begun: more than once if it had to be done without replay meanwhile.
+    pub index_builds: u32,
     /// See [`copy`](Self::copy).
     pub verify: Duration,
     /// See [`copy`](Self::copy).
