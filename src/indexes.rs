@@ -27,11 +27,18 @@ pub enum Built {
 /// `innodb_online_alter_log_max_size` was not enough.
 const LOG_TOO_SMALL: u16 = 1799;
 
-/// Builds those of the deferred indexes that the shadow table does not have.
-pub async fn build(session: &mut Session, context: &Context) -> Work<Built> {
+/// Builds those of the deferred indexes that the shadow table does not have; a modest build has one thread.
+pub async fn build(session: &mut Session, context: &Context, modest: bool) -> Work<Built> {
     let shadow = &context.plan.names.shadow;
     // A larger buffer needs fewer runs to be merged; the default is 1 MiB for all threads.
     session.query_drop("/*!80027 SET SESSION innodb_ddl_buffer_size = 67108864 */").await?;
+    if modest {
+        session
+            .query_drop(
+                "/*!80027 SET SESSION innodb_ddl_threads = 1, innodb_parallel_read_threads = 1 */",
+            )
+            .await?;
+    }
     for clauses in alters(&missing(&show(session, context).await?, &context.deferred)) {
         if !context.owner.confirm(session).await? {
             return Err(Failure::NotOwner);

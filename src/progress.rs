@@ -64,6 +64,8 @@ pub struct Snapshot {
     pub stream_lag: Duration,
     /// What the run waits for, if it waits.
     pub waiting: Option<String>,
+    /// How much of the server the copy takes, and why.
+    pub pace: Option<String>,
 }
 
 impl Snapshot {
@@ -117,6 +119,7 @@ impl Progress {
             backlog: 0,
             stream_lag: Duration::ZERO,
             waiting: None,
+            pace: None,
         })))
     }
 

@@ -130,6 +130,9 @@ fn message(snapshot: &Snapshot) -> String {
         grouped(snapshot.backlog),
         snapshot.stream_lag.as_secs_f64()
     ));
+    if snapshot.rows_done().is_some() {
+        parts.extend(snapshot.pace.clone());
+    }
     parts.extend(snapshot.waiting.clone());
     parts.join(", ")
 }

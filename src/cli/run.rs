@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::output::{OutputArgs, outcome_json, outcome_text};
 use super::plan::{PlanArgs, plan};
 use super::target::{AlterArgs, HistoryArgs};
 use crate::error::Result;
+use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::run::Options;
 
@@ -43,14 +44,41 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     stop_keeps: bool,
+    /// How much the application may be slowed down: the number of workers, and their rests, follow from what
+    /// its transactions and replank's own commits feel
+    #[arg(long, value_enum, default_value = "balanced")]
+    pace: PaceArg,
+    /// Rows copied or compared in a second, at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_rows_per_sec: Option<u64>,
     /// How long one chunk should take, in milliseconds; its rows follow from that
-    #[arg(long, value_name = "MS", default_value_t = 250,
+    #[arg(long, value_name = "MS", default_value_t = 50,
           value_parser = clap::value_parser!(u64).range(10..=60_000))]
     chunk_time: u64,
-    /// Connections that copy and compare
-    #[arg(long, value_name = "N", default_value_t = 1,
+    /// Connections that copy and compare, at most
+    #[arg(long, value_name = "N", default_value_t = 4,
           value_parser = clap::value_parser!(u32).range(1..=64))]
     workers: u32,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PaceArg {
+    /// It should not notice
+    Gentle,
+    /// Its latency may rise by half or by 10 ms, whichever is more
+    Balanced,
+    /// The copy takes what it can get
+    Fast,
+}
+
+impl From<PaceArg> for Pace {
+    fn from(pace: PaceArg) -> Self {
+        match pace {
+            PaceArg::Gentle => Pace::Gentle,
+            PaceArg::Balanced => Pace::Balanced,
+            PaceArg::Fast => Pace::Fast,
+        }
+    }
 }
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
@@ -58,7 +86,9 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         return plan(PlanArgs { alter: args.alter, output: args.output }).await;
     }
     let options = Options {
+        pace: args.pace.into(),
         workers: args.workers as usize,
+        rows_per_second: args.max_rows_per_sec,
         chunk_time: Duration::from_millis(args.chunk_time),
         keep_old: args.keep_old || !args.drop_old,
         restart: args.restart,

@@ -112,6 +112,7 @@ fn text(run: &RunStatus) -> String {
                 grouped(checkpoint.keys_replayed),
                 grouped(checkpoint.backlog)
             ),
+            format!("  pace       {}", checkpoint.pace.as_deref().unwrap_or("not known")),
             format!(
                 "  checkpoint {}, binlog {} at {}",
                 checkpoint.written, checkpoint.position.file, checkpoint.position.offset

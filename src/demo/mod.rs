@@ -31,6 +31,7 @@ use compare::{Comparison, compare_tables};
 use workload::{Workload, WorkloadConfig, WorkloadReport};
 
 use crate::error::{Error, Kind, Result};
+use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::run::{Options, Outcome, Request, run};
 use crate::schema::alter::AlterStatement;
@@ -132,8 +133,10 @@ pub async fn demo(
         defer_indexes: Default::default(),
     };
     let how = Options {
-        workers: 1,
-        chunk_time: Duration::from_millis(250),
+        pace: Pace::default(),
+        workers: 4,
+        rows_per_second: None,
+        chunk_time: Duration::from_millis(50),
         keep_old: true,
         restart: false,
         stop_keeps: false,

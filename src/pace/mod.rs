@@ -1,4 +1,8 @@
-//! How much work is given out at a time.
+//! How much work is given out at a time, and how much of the time: [`Sizer`] and [`Governor`].
+
+mod governor;
+
+pub use governor::{Governor, Pace, Window};
 
 use std::time::Duration;
 

@@ -22,12 +22,14 @@ use mysql_async::prelude::Queryable;
 use super::broom::Broom;
 use super::engine::Engine;
 use super::guarding::{Goal, Guarding, not_lossless};
+use super::pacing::Allowance;
 use super::prepare::{Prepared, open, settings, terms};
 use super::resume::{Earlier, earlier_run, has_binlog, look};
 use super::start::Start;
 use super::tally::Tally;
 use super::{finish, mark_old};
 use crate::error::{Error, Kind, Result};
+use crate::pace::Pace;
 use crate::plan::{Names, Plan};
 use crate::progress::Progress;
 use crate::schema::alter::AlterStatement;
@@ -210,7 +212,9 @@ fn engine<'a>(
     stop: &'a Receiver<()>,
 ) -> Engine<'a> {
     let lock_wait = options.lock_wait;
-    Engine { server, prepared, workers: 1, chunk_time: BATCH_TIME, lock_wait, progress, stop }
+    // Nothing is copied, so nothing has to be held back.
+    let allowance = Allowance { pace: Pace::Fast, workers: 1, rows_per_second: None };
+    Engine { server, prepared, allowance, chunk_time: BATCH_TIME, lock_wait, progress, stop }
 }
 
 /// Takes the run lock, from a process that guards if there is one.

@@ -18,6 +18,7 @@ use super::hands::Hands;
 use super::heart::{Heart, Need};
 use super::indexing::Indexing;
 use super::job::{Job, Message, Report, Role};
+use super::pacing::{Allowance, Pacing};
 use super::start::Start;
 use super::swapping::{Step, Swapping};
 use super::tally::Tally;
@@ -40,6 +41,8 @@ const MAX_CHUNK: u64 = 200_000;
 /// How long the first heartbeat may take to come back: the stream may have a long way to go after a stop, but
 /// heartbeats of before count as well.
 const FIRST_HEARTBEAT: Duration = Duration::from_secs(300);
+/// So many changed keys may wait before the stream has to: about 110 bytes each.
+const MAX_BACKLOG: usize = 1_000_000;
 /// Edges to know ahead of the copiers.
 const EDGES_AHEAD: usize = 2;
 
@@ -51,10 +54,11 @@ pub(crate) struct Inputs {
 }
 
 /// Limits that the operator set.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) chunk_time: Duration,
     pub(crate) lock_wait: Duration,
+    pub(crate) allowance: Allowance,
     /// How many indexes are to be built after the copy.
     pub(crate) deferred: usize,
     /// Replaying several batches at once is right only where rows cannot stand in each other's way.
@@ -75,6 +79,7 @@ pub(crate) struct Conductor {
     replays: usize,
     limits: Limits,
     guarding: Guarding,
+    pacing: Pacing,
     progress: Progress,
     tally: Tally,
     phase_began: Instant,
@@ -112,6 +117,7 @@ impl Conductor {
             replays: 0,
             limits,
             guarding,
+            pacing: Pacing::new(limits.allowance),
             progress,
             tally: Tally::default(),
             phase_began: Instant::now(),
@@ -141,8 +147,11 @@ impl Conductor {
             let pause = self.pause();
             // A rename that was sent cannot be called back: its answer is awaited, whatever else
             // happens. What the stream says meanwhile is about the new table already.
-            let deliveries =
-                if self.swapping.is_swapping() { &unwanted } else { &inputs.deliveries };
+            let deliveries = if self.swapping.is_swapping() || self.is_full() {
+                &unwanted
+            } else {
+                &inputs.deliveries
+            };
             select! {
                 recv(deliveries) -> delivery => match delivery {
                     Ok(delivery) => self.delivered(delivery?)?,
@@ -223,6 +232,7 @@ impl Conductor {
             Report::Edge(edge) if self.phase == Phase::Copy => self.copying.found(edge),
             Report::Edge(edge) => self.verifying.found(edge),
             Report::Copied { chunk, rows, took } => {
+                self.pacing.worked(rows, took, 1);
                 self.ledger.finish_chunk(chunk);
                 self.copying.sizer.observe(rows, took);
                 self.tally.rows_copied += rows;
@@ -235,6 +245,7 @@ impl Conductor {
                 self.guarding.replayed(&replayed, misfits);
                 self.verifying.replayed(replayed);
                 self.batch_sizer.observe(keys as u64, took);
+                self.pacing.replayed();
                 self.tally.keys_replayed += keys as u64;
                 self.replays -= 1;
             }
@@ -246,13 +257,15 @@ impl Conductor {
             Report::IndexesBuilt(Built::LogFull) => self.indexing.begin_again_quietly(),
             Report::ShareBuilt(share) => self.indexing.looked(share),
             Report::RangeCompared { ticket, compared, took } => {
+                self.pacing.worked(compared.rows, took, 0);
                 self.verifying.sizer.observe(compared.rows, took);
                 self.tally.rows_verified += compared.rows;
                 self.verifying.compared(&mut self.ledger, ticket, compared);
             }
             Report::KeysCompared { keys, compared } => self.keys_compared(keys, compared),
             Report::Heartbeat { id } => {
-                self.heart.committed();
+                let took = self.heart.committed();
+                self.pacing.committed(took);
                 self.ledger.heartbeat_acked(id);
             }
             Report::Lock(granted) => self.lock_answered(granted)?,
@@ -397,9 +410,9 @@ impl Conductor {
             || self.verifying.wants_heartbeat()
         {
             Need::Urgent
-        } else if self.phase == Phase::CutOver {
+        } else if self.phase == Phase::CutOver || self.pacing.is_watching() {
             Need::Watchful
-        } else if self.ledger.wants_heartbeat() {
+        } else if self.ledger.wants_heartbeat() || self.phase < Phase::CutOver {
             Need::Wanted
         } else {
             Need::Idle
@@ -413,7 +426,11 @@ impl Conductor {
         } else {
             Duration::from_millis(100)
         };
-        heartbeat.clamp(Duration::from_millis(1), COALESCE)
+        let rest = match self.pacing.rest() {
+            Duration::ZERO => COALESCE,
+            rest => rest,
+        };
+        heartbeat.min(rest).clamp(Duration::from_millis(1), COALESCE)
     }
 
     fn hand_out(&mut self) {
@@ -426,6 +443,7 @@ impl Conductor {
         if self.ledger.visible() == 0 {
             return;
         }
+        self.pacing.tick(self.ledger.received(), self.ledger.backlog());
         if !self.swapping.reserves_replay() && !self.is_ready_to_lock() && !self.indexing.quiet {
             self.hand_out_replay();
         }
@@ -456,7 +474,9 @@ impl Conductor {
     }
 
     fn hand_out_copy(&mut self) {
-        while let Some(hand) = self.hands.idle_copier() {
+        while self.pacing.allows(self.hands.busy_copiers())
+            && let Some(hand) = self.hands.idle_copier()
+        {
             let Some(job) = self.copying.next(&mut self.ledger) else { break };
             self.hands.give(hand, job);
         }
@@ -472,7 +492,7 @@ impl Conductor {
         let may_begin = !self.indexing.quiet || self.replays == 0;
         if self.hands.is_idle(Role::Builder)
             && may_begin
-            && let Some(job) = self.indexing.next()
+            && let Some(job) = self.indexing.next(self.pacing.is_modest())
         {
             self.tally.index_builds += 1;
             self.hands.give(Role::Builder, job);
@@ -485,7 +505,9 @@ impl Conductor {
     }
 
     fn hand_out_verify(&mut self) {
-        while let Some(hand) = self.hands.idle_copier() {
+        while self.pacing.allows(self.hands.busy_copiers())
+            && let Some(hand) = self.hands.idle_copier()
+        {
             let Some(job) = self.verifying.next(&self.ledger) else { break };
             self.hands.give(hand, job);
         }
@@ -515,8 +537,15 @@ impl Conductor {
             keys_replayed: shown.keys_replayed,
             backlog: shown.backlog,
             waiting: self.waiting(),
+            pace: self.pacing.words(),
             written: now(),
         })
+    }
+
+    /// Whether so many changed keys wait that no more are taken from the stream: it waits then, and memory stays
+    /// bounded. While nothing is being replayed it goes on, for what is due may wait for a heartbeat.
+    fn is_full(&self) -> bool {
+        self.ledger.backlog() >= MAX_BACKLOG && self.replays > 0
     }
 
     fn is_guarded_enough(&self) -> bool {
@@ -548,6 +577,7 @@ impl Conductor {
             snapshot.backlog = self.ledger.backlog() as u64;
             snapshot.stream_lag = self.heart.lag();
             snapshot.waiting = self.waiting();
+            snapshot.pace = self.pacing.words();
         });
     }
 }

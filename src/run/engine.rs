@@ -9,6 +9,7 @@ use super::conductor::{Conductor, Inputs, Limits};
 use super::crew::{Crew, Strength};
 use super::guarding::Guarding;
 use super::job::{Message, Report, Role};
+use super::pacing::Allowance;
 use super::prepare::{Prepared, open};
 use super::start::Start;
 use super::tally::Tally;
@@ -22,8 +23,8 @@ use crate::stream::{Stream, StreamConfig, Watch};
 pub(crate) struct Engine<'a> {
     pub(crate) server: &'a Server,
     pub(crate) prepared: &'a Prepared,
-    /// Connections that copy and compare.
-    pub(crate) workers: usize,
+    /// How much of the server it may take.
+    pub(crate) allowance: Allowance,
     /// How long one chunk should take.
     pub(crate) chunk_time: Duration,
     /// Seconds that one attempt at the cut-over may keep the application waiting.
@@ -54,13 +55,16 @@ impl Engine<'_> {
             watch: self.watch(start.behind_swap),
         })?;
         let parallel_replay = plan.key_is_only_unique();
-        let strength =
-            Strength { copiers: self.workers, replayers: if parallel_replay { 2 } else { 1 } };
+        let strength = Strength {
+            copiers: self.allowance.workers,
+            replayers: if parallel_replay { 2 } else { 1 },
+        };
         let lock_wait = Duration::from_secs(u64::from(self.lock_wait));
         let (crew, hands, reports, messages) =
             Crew::start(self.server, self.prepared, strength, lock_wait);
         let deferred = self.prepared.context.deferred.len();
-        let limits = Limits { chunk_time: self.chunk_time, lock_wait, deferred, parallel_replay };
+        let (chunk_time, allowance) = (self.chunk_time, self.allowance);
+        let limits = Limits { chunk_time, lock_wait, allowance, deferred, parallel_replay };
         let conductor = Conductor::new(start, hands, limits, guarding, self.progress.clone());
         let inputs = Inputs { deliveries, messages, stop: self.stop.clone() };
         let mut conducting = tokio::task::spawn_blocking(move || conductor.conduct(inputs));

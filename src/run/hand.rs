@@ -206,7 +206,9 @@ impl Hand {
                 let Fitted { took, misfits } = fitted;
                 Report::Replayed { batch: *batch, keys: keys.len(), took, misfits }
             }
-            Job::BuildIndexes => Report::IndexesBuilt(indexes::build(session, context).await?),
+            Job::BuildIndexes { modest } => {
+                Report::IndexesBuilt(indexes::build(session, context, *modest).await?)
+            }
             Job::LookAtBuild => Report::ShareBuilt(indexes::share_built(session, context).await),
             Job::CompareRange { ticket, range } => {
                 let compared = verify::compare_range(session, context, range).await?;
@@ -297,7 +299,7 @@ impl Hand {
             Job::CompareKeys { keys } => {
                 format!("verifying {} rows of {}", keys.len(), plan.names.source)
             }
-            Job::BuildIndexes => format!("building the indexes of {}", plan.names.shadow),
+            Job::BuildIndexes { .. } => format!("building the indexes of {}", plan.names.shadow),
             Job::LookAtBuild => "looking how far the indexes are".to_owned(),
             Job::Heartbeat { .. } => {
                 format!("writing the heartbeat to {}", self.context.state.name())

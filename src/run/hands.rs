@@ -35,6 +35,12 @@ impl Hands {
         self.idle.iter().copied().find(|role| matches!(role, Role::Replayer(_)))
     }
 
+    /// How many of these are at work.
+    pub(crate) fn busy_copiers(&self) -> usize {
+        let idle = self.idle.iter().filter(|role| matches!(role, Role::Copier(_))).count();
+        self.copiers() - idle
+    }
+
     /// How many hands copy and compare.
     pub(crate) fn copiers(&self) -> usize {
         self.senders.keys().filter(|role| matches!(role, Role::Copier(_))).count()

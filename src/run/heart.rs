@@ -84,14 +84,15 @@ impl Heart {
         self.sent
     }
 
-    /// The server has acknowledged the last heartbeat that was sent.
-    pub(crate) fn committed(&mut self) {
+    /// The server has acknowledged the last heartbeat that was sent. Returns how long that took.
+    pub(crate) fn committed(&mut self) -> Duration {
         let took = self.sent_at.elapsed();
         self.shortest = self.shortest.min(took);
         self.commits.push_back(took);
         if self.commits.len() > RECENT {
             self.commits.pop_front();
         }
+        took
     }
 
     /// Whether the last commits were as quick as commits are on this server: then the few commits

@@ -36,9 +36,9 @@ impl Indexing {
         self.built
     }
 
-    /// The build, once.
-    pub(crate) fn next(&mut self) -> Option<Job> {
-        (!std::mem::replace(&mut self.asked, true)).then_some(Job::BuildIndexes)
+    /// The build, once; a modest one leaves processors to others.
+    pub(crate) fn next(&mut self, modest: bool) -> Option<Job> {
+        (!std::mem::replace(&mut self.asked, true)).then_some(Job::BuildIndexes { modest })
     }
 
     /// A look at how far the build is, if one is due.

@@ -19,7 +19,7 @@ pub(crate) enum Job {
     /// Replay a batch and commit.
     Replay { batch: BatchId, keys: Vec<Key> },
     /// Build the indexes that were left off.
-    BuildIndexes,
+    BuildIndexes { modest: bool },
     /// See how far that is.
     LookAtBuild,
     /// Compare a range of both tables.

@@ -13,6 +13,7 @@ mod hands;
 mod heart;
 mod indexing;
 mod job;
+mod pacing;
 mod prepare;
 mod resume;
 mod start;
@@ -31,10 +32,12 @@ pub use tally::Tally;
 
 use engine::Engine;
 use guarding::Guarding;
+use pacing::Allowance;
 use prepare::show_structure;
 use start::Start;
 
 use crate::error::{Error, Kind, Result};
+use crate::pace::Pace;
 use crate::plan::Names;
 use crate::preflight;
 use crate::progress::Progress;
@@ -47,8 +50,12 @@ use crate::work::Context;
 /// How a run is to be carried out.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Connections that copy and compare.
+    /// How much the application may be slowed down.
+    pub pace: Pace,
+    /// Connections that copy and compare, at most.
     pub workers: usize,
+    /// Rows copied or compared in a second, at most.
+    pub rows_per_second: Option<u64>,
     /// How long one chunk should take.
     pub chunk_time: Duration,
     /// Whether the old table is kept after the cut-over.
@@ -152,7 +159,11 @@ async fn run_locked(
     let engine = Engine {
         server,
         prepared: &prepared,
-        workers: options.workers,
+        allowance: Allowance {
+            pace: options.pace,
+            workers: options.workers,
+            rows_per_second: options.rows_per_second,
+        },
         chunk_time: options.chunk_time,
         lock_wait: request.lock_wait,
         progress,

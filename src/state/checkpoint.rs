@@ -31,6 +31,9 @@ pub struct Checkpoint {
     pub backlog: u64,
     /// What the run waits for, if it waits.
     pub waiting: Option<String>,
+    /// How much of the server the copy takes, and why.
+    #[serde(default)]
+    pub pace: Option<String>,
     /// When this was written, UTC.
     pub written: String,
 }
@@ -114,6 +117,7 @@ mod tests {
             keys_replayed: 3,
             backlog: 1,
             waiting: None,
+            pace: None,
             written: "2026-11-23T09:00:00Z".into(),
         };
         let text = serde_json::to_string(&checkpoint).unwrap();

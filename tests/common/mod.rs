@@ -13,6 +13,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use replank::error::Result;
+use replank::pace::Pace;
 use replank::progress::{Phase, Progress};
 use replank::run::{Options, Outcome, Request};
 use replank::server::Server;
@@ -237,7 +238,9 @@ pub(crate) async fn replanks_connections(conn: &mut Conn) -> Vec<u64> {
 /// Options that make several chunks of a small table.
 pub(crate) fn options() -> Options {
     Options {
+        pace: Pace::Fast,
         workers: 2,
+        rows_per_second: None,
         chunk_time: Duration::from_millis(50),
         keep_old: true,
         restart: false,
