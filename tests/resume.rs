@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use replank::error::{Error, Kind};
 use replank::progress::Phase;
-use replank::run::{Options, Outcome};
+use replank::run::{DeferIndexes, Options, Outcome, Request};
 use replank::throwaway::ThrowawayServer;
 
 /// What a killed process had come to, by the phases that it had logged.
@@ -392,6 +392,37 @@ async fn what_an_earlier_version_left_is_refused_and_can_be_removed() {
         .await
         .expect("undone");
     assert_eq!(db.fingerprint().await, before);
+}
+
+/// Records of the present format may lack what later versions have added to it.
+#[tokio::test]
+async fn a_run_goes_on_that_was_stopped_before_indexes_were_deferred_and_the_pace_was_noted() {
+    let (db, scenario) = prepared("older").await;
+    let request = Request { defer_indexes: DeferIndexes::Never, ..db.request("t", &scenario.alter) };
+    let beside = async |run: &Lookout| {
+        if run.copied(10_000).await {
+            run.stop();
+        }
+    };
+    let (outcome, ()) = db.alter_beside(&request, &keeping(), beside).await;
+    assert_eq!(outcome.expect_err("it was stopped").kind(), Kind::Interrupted);
+    let mut conn = db.conn().await;
+    conn.query_drop(SILENTLY).await.expect("silently");
+    conn.query_drop(
+        "UPDATE _t_replank_state SET body = JSON_REMOVE(body, '$.deferred', '$.pace', '$.behind_swap', \
+         '$.revertible_for') WHERE kind IN (0, 1, 3)",
+    )
+    .await
+    .expect("as they were");
+    let records: Vec<String> = conn
+        .query("SELECT JSON_KEYS(body) FROM _t_replank_state WHERE kind IN (0, 1, 3) ORDER BY kind")
+        .await
+        .expect("the records");
+    assert!(records[1].contains("rows_copied") && !records[1].contains("pace"), "{records:?}");
+    assert!(records[2].contains("started_at") && !records[2].contains("deferred"), "{records:?}");
+    let outcome = goes_on(&db, &scenario).await;
+    assert!(outcome.tally.rows_copied < 20_000, "it has begun again");
+    scenario.assert_equal(&db).await;
 }
 
 #[tokio::test]

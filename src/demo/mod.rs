@@ -194,7 +194,9 @@ pub async fn demo(
 
 async fn start(options: &DemoOptions) -> Result<(ThrowawayServer, Server)> {
     info!("starting a MySQL server for the demo; where there is none, it is downloaded once");
-    let mut builder = ThrowawayServer::builder();
+    // MySQL switches these threads off on small machines, where commits then wait 100 ms now and then, with and
+    // without a migration (docs/performance.md).
+    let mut builder = ThrowawayServer::builder().option("--innodb-log-writer-threads=ON");
     if let Some(mysqld) = &options.mysqld {
         builder = builder.mysqld(mysqld);
     }

@@ -121,6 +121,29 @@ mod tests {
         }
     }
 
+    /// By the numbers of the MySQL manual's list of event types, so that no name can be mixed up.
+    #[test]
+    fn every_event_that_mysql_defines_has_its_class() {
+        for (codes, class) in [
+            (&[3, 5, 13, 14, 28, 29, 35, 36, 37][..], EventClass::Harmless),
+            (&[15], EventClass::FormatDescription),
+            (&[4], EventClass::Rotate),
+            (&[27, 41], EventClass::Heartbeat),
+            (&[33, 34, 42], EventClass::Gtid),
+            (&[2], EventClass::Query),
+            (&[19], EventClass::TableMap),
+            (&[16], EventClass::Xid),
+            (&[38], EventClass::XaPrepare),
+            (&[40], EventClass::TransactionPayload),
+            (&[26], EventClass::Incident),
+            (&[9, 11, 17, 18], EventClass::LoadStatement),
+        ] {
+            for code in codes {
+                assert_eq!(EventClass::of(*code), class, "code {code}");
+            }
+        }
+    }
+
     #[test]
     fn every_form_of_changed_rows_is_recognized() {
         let rows: Vec<u8> =

@@ -174,6 +174,18 @@ mod tests {
         assert_eq!(of(NEWDECIMAL, 10 << 8 | 3), Some(Length::Fixed(4 + 2)));
         assert_eq!(of(NEWDECIMAL, 65 << 8 | 30), Some(Length::Fixed(16 + 14)));
         assert_eq!(of(TIME2, 5), Some(Length::Fixed(6)));
+        for (codes, bytes) in [
+            (&[TINY, YEAR][..], 1),
+            (&[SHORT], 2),
+            (&[INT24, DATE, NEWDATE, TIME], 3),
+            (&[LONG, FLOAT, TIMESTAMP], 4),
+            (&[LONGLONG, DOUBLE, DATETIME], 8),
+            (&[NULL], 0),
+        ] {
+            for code in codes {
+                assert_eq!(of(*code, 0), Some(Length::Fixed(bytes)), "type {code}");
+            }
+        }
         assert_eq!(of(BIT, 9), Some(Length::Fixed(2)));
         assert_eq!(of(STRING, 255), Some(Length::Prefixed(1)));
         assert_eq!(of(STRING, 1020), Some(Length::Prefixed(2)));

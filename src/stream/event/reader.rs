@@ -85,3 +85,29 @@ pub(super) fn little_endian(bytes: &[u8]) -> u64 {
 pub(super) fn big_endian(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packed_number_has_one_of_five_forms() {
+        let read = |bytes: &[u8]| Reader::new(bytes).packed();
+        assert_eq!(read(&[0xFA]), Some(250));
+        assert_eq!(read(&[0xFC, 1, 2]), Some(0x0201));
+        assert_eq!(read(&[0xFD, 1, 2, 3]), Some(0x03_0201));
+        assert_eq!(read(&[0xFE, 1, 2, 3, 4, 5, 6, 7, 8]), Some(0x0807_0605_0403_0201));
+        assert_eq!(read(&[0xFB]), None, "that is NULL");
+        assert_eq!(read(&[0xFC, 1]), None);
+    }
+
+    #[test]
+    fn a_count_has_at_least_a_bit_for_each_thing() {
+        let count = |number: u8, rest: usize| {
+            Reader::new(&[&[number][..], &vec![0; rest]].concat()).count()
+        };
+        assert_eq!(count(17, 2), Some(17), "two bytes and a bit are rounded down");
+        assert_eq!(count(24, 2), None);
+        assert_eq!(count(16, 2), Some(16));
+    }
+}

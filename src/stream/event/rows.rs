@@ -44,8 +44,6 @@ pub enum RowChange<K> {
 pub struct RowsEvent<'a> {
     /// The id of the Table_map event that describes the columns.
     pub table_id: u64,
-    /// Whether this event is the last of its statement, after which table ids have no meaning.
-    pub ends_statement: bool,
     operation: Operation,
     partial: bool,
     columns: usize,
@@ -74,7 +72,7 @@ impl<'a> RowsEvent<'a> {
         };
         let mut reader = Reader::new(body);
         let table_id = reader.uint(6)?;
-        let flags = reader.uint(2)?;
+        let _flags = reader.uint(2)?;
         if !old_form {
             // The length of what a plugin may have added counts itself.
             let extra = reader.uint(2)?.checked_sub(2)?;
@@ -88,7 +86,6 @@ impl<'a> RowsEvent<'a> {
         };
         Some(RowsEvent {
             table_id,
-            ends_statement: flags & 1 == 1,
             operation,
             partial: type_code == PARTIAL_UPDATE_ROWS,
             columns,

@@ -157,6 +157,10 @@ fn the_old_form_of_rows_events_has_the_same_rows() {
     body.drain(8..10);
     let changes = decode(codes::WRITE_ROWS_V1, &body, &layout()).unwrap();
     assert_eq!(changes, decode(codes::WRITE_ROWS, &unhex(WRITE), &layout()).unwrap());
+    let mut body = unhex(DELETE);
+    body.drain(8..10);
+    let changes = decode(codes::DELETE_ROWS_V1, &body, &layout()).unwrap();
+    assert_eq!(changes, decode(codes::DELETE_ROWS, &unhex(DELETE), &layout()).unwrap());
 }
 
 #[test]
