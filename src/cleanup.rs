@@ -71,6 +71,18 @@ pub async fn cleanup(
             let wanted = table.is_none_or(|table| table == source.table.as_str());
             if wanted && Names::is_set_aside(&source, &name) {
                 let lock = RunLock::acquire(server, &source).await?;
+                // Another run may have taken the name since the list was made.
+                let registered = earlier_run(&mut session, &source)
+                    .await?
+                    .is_some_and(|registry| registry.old == name.table.as_str());
+                let now = Table::read(&mut session, &name).await?;
+                let marked = now.is_some_and(|table| {
+                    marked_source(&table.comment) == Some(source.table.as_str())
+                });
+                if registered || !marked {
+                    lock.release().await;
+                    continue;
+                }
                 let slices = removal.remove(&mut session, &name).await?;
                 tracing::debug!(slices, "{name} is removed");
                 dropped.push((name, "old table"));

@@ -26,6 +26,8 @@ pub enum Built {
 
 /// `innodb_online_alter_log_max_size` was not enough.
 const LOG_TOO_SMALL: u16 = 1799;
+/// There is an index of that name.
+const EXISTS_ALREADY: u16 = 1061;
 
 /// Builds those of the deferred indexes that the shadow table does not have; a modest build has one thread.
 pub async fn build(session: &mut Session, context: &Context, modest: bool) -> Work<Built> {
@@ -39,7 +41,10 @@ pub async fn build(session: &mut Session, context: &Context, modest: bool) -> Wo
             )
             .await?;
     }
-    for clauses in alters(&missing(&show(session, context).await?, &context.deferred)) {
+    let mut surprises = 0;
+    loop {
+        let left = alters(&missing(&show(session, context).await?, &context.deferred));
+        let Some(clauses) = left.into_iter().next() else { return Ok(Built::All) };
         if !context.owner.confirm(session).await? {
             return Err(Failure::NotOwner);
         }
@@ -49,10 +54,15 @@ pub async fn build(session: &mut Session, context: &Context, modest: bool) -> Wo
             Err(mysql_async::Error::Server(error)) if error.code == LOG_TOO_SMALL => {
                 return Ok(Built::LogFull);
             }
+            // An earlier attempt, whose connection was lost, has come to its end meanwhile.
+            Err(mysql_async::Error::Server(error))
+                if error.code == EXISTS_ALREADY && surprises < 3 =>
+            {
+                surprises += 1;
+            }
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Built::All)
 }
 
 /// How far the build is, from 0 to 1, where the server keeps account of it: `performance_schema` has to

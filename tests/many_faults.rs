@@ -163,7 +163,9 @@ async fn crash(name: &'static str, from: Phase, after: u64) -> Result<Outcome, E
         writers.stop(&scenario).await;
         server.kill().await;
         server.restart().await.expect("it comes back");
-        let writers = Writers::start(&scenario, &db).await;
+        // Their new ids must not meet those of before.
+        let later = Scenario { ids: scenario.ids + 100_000, ..scenario.clone() };
+        let writers = Writers::start(&later, &db).await;
         while run.goes_on() {
             writers.wait_for(5).await;
         }

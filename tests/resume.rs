@@ -17,7 +17,7 @@ use replank::run::{DeferIndexes, Options, Outcome, Request};
 use replank::throwaway::ThrowawayServer;
 
 /// What a killed process had come to, by the phases that it had logged.
-const PHASES: [&str; 5] = ["prepare", "copy", "verify", "cut-over", "done"];
+const PHASES: [&str; 6] = ["prepare", "copy", "index", "verify", "cut-over", "done"];
 
 /// A process of the command on a scenario's table.
 struct Process {
@@ -68,6 +68,19 @@ impl Process {
         tokio::time::timeout(time, ended).await.ok()
     }
 
+    /// Waits until it cuts over, and that long after. The exit code, if it has ended before.
+    async fn ends_in_cut_over(&mut self, later: Duration) -> Option<i32> {
+        const CUT_OVER: usize = 4;
+        let mut ticker = tokio::time::interval(Duration::from_millis(1));
+        while self.phase() < CUT_OVER {
+            ticker.tick().await;
+            if let Some(status) = self.child.try_wait().expect("its status") {
+                return status.code();
+            }
+        }
+        self.ends_within(later).await
+    }
+
     fn kill(&mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("ended");
@@ -106,12 +119,18 @@ async fn killed_at_random(
         processes += 1;
         assert!(processes < 200, "{name}: it does not come to an end");
         let mut process = Process::start(server.port(), &scenario, &[]);
-        let life = match killed.iter().sum::<usize>() < kills {
+        let may_be_killed = killed.iter().sum::<usize>() < kills;
+        let life = match may_be_killed {
             // A run that is not killed takes about a second.
             true => Duration::from_millis(dice.random_range(50..900)),
             false => Duration::from_secs(60),
         };
-        match process.ends_within(life).await {
+        let ended = if may_be_killed && dice.random_bool(0.3) {
+            process.ends_in_cut_over(Duration::from_millis(dice.random_range(0..40))).await
+        } else {
+            process.ends_within(life).await
+        };
+        match ended {
             None => {
                 process.kill();
                 killed[process.phase()] += 1;
@@ -151,7 +170,7 @@ async fn two_hundred_kills() {
         }
     }
     println!("in all: killed in {PHASES:?}: {sums:?}");
-    assert!(sums[1..4].iter().all(|killed| *killed > 0), "a phase was never met: {sums:?}");
+    assert!(sums[1..5].iter().all(|killed| *killed > 0), "a phase was never met: {sums:?}");
 }
 
 /// What follows is not written to the binlog, where it would be met as well.
@@ -398,7 +417,8 @@ async fn what_an_earlier_version_left_is_refused_and_can_be_removed() {
 #[tokio::test]
 async fn a_run_goes_on_that_was_stopped_before_indexes_were_deferred_and_the_pace_was_noted() {
     let (db, scenario) = prepared("older").await;
-    let request = Request { defer_indexes: DeferIndexes::Never, ..db.request("t", &scenario.alter) };
+    let request =
+        Request { defer_indexes: DeferIndexes::Never, ..db.request("t", &scenario.alter) };
     let beside = async |run: &Lookout| {
         if run.copied(10_000).await {
             run.stop();

@@ -74,6 +74,14 @@ impl Plan {
                 format!("a revert loses the column {}: only the new table has it", column.name)
             })
             .collect();
+        warnings.extend(columns.mapped.iter().filter(|column| column.converts()).map(|column| {
+            format!(
+                "a revert converts {} from {} to {} in rows that were changed since the swap",
+                column.target.name,
+                column.source.full_type(),
+                column.target.full_type()
+            )
+        }));
         let preserved = columns.added.clone();
         if !preserved.is_empty() {
             warnings.push(format!(
@@ -152,6 +160,14 @@ impl Plan {
             || generated(&self.shadow)
             || functional.clone().any(|part| part.expression.is_some())
             || defaults.any(|column| column.extra.contains("DEFAULT_GENERATED"))
+    }
+
+    /// The columns whose values are numbers or times, and may be rounded when they are converted: the server
+    /// says nothing then.
+    pub fn rounded(&self) -> impl Iterator<Item = &MappedColumn> {
+        self.columns.mapped.iter().filter(|column| {
+            column.converts() && column.source.is_measure() && column.target.is_measure()
+        })
     }
 
     /// Whether a row may be written with REPLACE: where the key is the shadow table's one unique

@@ -6,7 +6,8 @@
 //! before they are inserted into it: another unique index may hold one of their values.
 //!
 //! The two statements that fill the scratch table have read views of their own. A row that comes or goes
-//! between them has changed at a position above `V`, so that its key stays due.
+//! between them has changed at a position above `V`, so that its key stays due. The shadow table's rows are
+//! locked before.
 
 use std::time::{Duration, Instant};
 
@@ -35,8 +36,9 @@ pub(super) async fn replay(
         list(written.iter().cloned().chain(plan.preserved.iter().map(|c| c.name.to_string())));
     for _ in 0..MAX_PULLS {
         let wanted = plan.key.source.in_list(&keys)?;
-        assemble(session, context, &wanted, &written, &all).await?;
         transaction.begin(session).await?;
+        hold(session, context, &keys).await?;
+        assemble(session, context, &wanted, &written, &all).await?;
         delete(session, context, &keys).await?;
         let insert = format!(
             "INSERT INTO {} ({all}) SELECT {all} FROM {}",
@@ -48,6 +50,17 @@ pub(super) async fn replay(
         }
     }
     Err(endless(context, &keys).into())
+}
+
+/// Locks the rows of the shadow table. If an earlier attempt has lost its connection while it was
+/// committing, this waits for it: both statements that put the rows together have to see what it has done.
+async fn hold(session: &mut Session, context: &Context, keys: &[Key]) -> Work<()> {
+    let plan = &context.plan;
+    let list = plan.key.shadow.in_list(keys)?;
+    let _: Vec<u64> = session
+        .query(format!("SELECT COUNT(*) FROM {} WHERE {list} FOR UPDATE", plan.names.shadow))
+        .await?;
+    Ok(())
 }
 
 /// Fills the scratch table with the source's rows for which `wanted` holds, as the shadow table is to hold

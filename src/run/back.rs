@@ -37,7 +37,7 @@ use crate::schema::table::Table;
 use crate::server::{PATIENCE, RunLock, Server, ServerFacts, Session, to_error};
 use crate::sql::TableName;
 use crate::state::history::{Ending, Record};
-use crate::state::{Command, Misfit, Part, StateTable, Terms};
+use crate::state::{Command, Misfit, Part, StateTable, Terms, marked_source};
 use crate::work::Context;
 
 /// How long the process that guards is given to stop for a revert.
@@ -103,6 +103,16 @@ pub async fn guard(
     let mut lock = RunLock::acquire_within(PATIENCE, server, table).await?;
     let outcome = async {
         let earlier = look(server, &mut session, table).await?;
+        // A guard whose time was over, and that was killed in the midst of its last steps.
+        if let Some(earlier) = earlier.as_ref().filter(|earlier| earlier.swapped)
+            && is_marked(&mut session, &earlier.names.old).await?
+        {
+            let broom = Broom::new(server, session).await;
+            let (names, mark) = (&earlier.names, earlier.mark());
+            let tally = Tally::default();
+            finish(broom, tally, names, &mark, Vec::new(), options.keep_old).await;
+            return Ok(());
+        }
         let way = take_over(session, earlier, table, &lock).await?;
         let until = Instant::now() + way.left;
         let guarding = Guarding::new(Goal::Guard { until }, way.noted)?;
@@ -217,6 +227,12 @@ fn engine<'a>(
     Engine { server, prepared, allowance, chunk_time: BATCH_TIME, lock_wait, progress, stop }
 }
 
+/// Whether a table carries the mark of one that has been set aside for good.
+async fn is_marked(session: &mut Session, name: &TableName) -> Result<bool> {
+    let table = Table::read(session, name).await?;
+    Ok(table.is_some_and(|table| marked_source(&table.comment).is_some()))
+}
+
 /// Takes the run lock, from a process that guards if there is one.
 async fn relieve(server: &Server, session: &mut Session, table: &TableName) -> Result<RunLock> {
     match RunLock::acquire(server, table).await {
@@ -270,6 +286,9 @@ async fn take_over(
     let Some(seconds) = registry.revertible_for else {
         return Err(none("the run was not begun with --revertible"));
     };
+    if is_marked(&mut session, &names.old).await? {
+        return Err(none("the time in which it could be reverted is over"));
+    }
     let state = StateTable::at(names.state.clone());
     let facts = ServerFacts::read(&mut session).await?;
     let back = names.back();

@@ -54,6 +54,11 @@ impl Checkpointing {
         self.swap.get_or_insert(seq);
     }
 
+    /// Whether the swap of the tables has been delivered, or lies before the beginning.
+    pub(crate) fn knows_swap(&self) -> bool {
+        self.swap.is_some()
+    }
+
     /// Whether it is time for another one.
     pub(crate) fn is_due(&self) -> bool {
         self.written.is_none_or(|written| written.elapsed() >= EVERY)

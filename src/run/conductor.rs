@@ -200,6 +200,9 @@ impl Conductor {
         }
         self.ledger.transaction_end(delivery.received);
         self.checkpointing.delivered(delivery.boundary, &delivery.xa);
+        if delivery.statement {
+            self.guarding.permit_statement()?;
+        }
         self.unknown = delivery.unknown.or(self.unknown);
         self.verifying.judge(&mut self.ledger, self.heart.seen())
     }
@@ -220,6 +223,19 @@ impl Conductor {
             _ => {}
         }
         Ok(())
+    }
+
+    /// On the way back, the run's own RENAME has to have come before this process's heartbeats: up to there,
+    /// no row of the source counts.
+    fn prove_swap(&self) -> Result<()> {
+        if self.heart.seen() <= self.start.last_heartbeat || self.checkpointing.knows_swap() {
+            return Ok(());
+        }
+        Err(Error::failed("the binlog does not hold the swap of the tables where it has to be")
+            .remedy(
+                "`replank cleanup` gives the revert up; please report this with the output of -vv.",
+            )
+            .keeping_progress())
     }
 
     fn reported(&mut self, message: Message) -> Result<()> {
@@ -337,6 +353,7 @@ impl Conductor {
             // has changed other tables.
             Phase::Guard | Phase::CutOver if self.guarding.goal() != Goal::Migrate => {
                 self.unknown = None;
+                self.prove_swap()?;
                 if !self.swapping.reserves_replay() {
                     self.guarding.permit_revert()?;
                 }

@@ -101,6 +101,24 @@ impl Guarding {
         }
     }
 
+    /// Whether a session may write in STATEMENT format: on the way there the verification finds what it
+    /// changed, on the way back nothing does.
+    ///
+    /// # Errors
+    /// Failed on the way back, unless losses are accepted.
+    pub(crate) fn permit_statement(&self) -> Result<()> {
+        match self.goal {
+            Goal::Migrate | Goal::Revert { accept_loss: true } => Ok(()),
+            Goal::Guard { .. } | Goal::Revert { accept_loss: false } => Err(Error::failed(
+                "a session has written in STATEMENT format since the swap: the old table may lack what it changed",
+            )
+            .remedy(
+                "`replank revert --accept-loss` swaps back all the same; `replank cleanup` gives the revert up.",
+            )
+            .keeping_progress()),
+        }
+    }
+
     /// How it stands, in words.
     pub(crate) fn words(&self) -> Option<String> {
         match self.misfits.len() {
@@ -146,6 +164,10 @@ mod tests {
         guarding.replayed(std::slice::from_ref(&b), Vec::new());
         assert!(guarding.permit_revert().is_ok());
         let goal = Goal::Revert { accept_loss: true };
-        assert!(Guarding::new(goal, vec![misfit(&a)]).unwrap().permit_revert().is_ok());
+        let guarding = Guarding::new(goal, vec![misfit(&a)]).unwrap();
+        assert!(guarding.permit_revert().is_ok() && guarding.permit_statement().is_ok());
+        let goal = Goal::Guard { until: Instant::now() };
+        assert!(Guarding::new(goal, Vec::new()).unwrap().permit_statement().is_err());
+        assert!(Guarding::none().permit_statement().is_ok());
     }
 }

@@ -183,7 +183,7 @@ async fn run_locked(
                 ..Record::of(&prepared.registry, Ending::Done)
             };
             broom.record(&names.source, &record, options.history_days).await;
-            if let Some(time) = request.revertible_for {
+            if let Some(time) = prepared.registry.revertible_for {
                 broom.put_away().await;
                 let took = Duration::ZERO;
                 let revertible_for = Some(time);
@@ -313,16 +313,15 @@ async fn finish(
     warnings: Vec<String>,
     keep_old: bool,
 ) -> Outcome {
-    let old = if keep_old {
-        mark_old(&mut broom, names, mark).await
-    } else {
-        broom.drop(std::slice::from_ref(&names.old)).await
-    };
-    if let Err(error) = &old {
-        tracing::error!(%error, "the new table is in place, but the old one could not be marked or dropped");
-    }
+    // In this order, so that wherever this process is killed the tables tell what has happened.
+    let mut old = mark_old(&mut broom, names, mark).await;
     if let Err(error) = broom.drop(std::slice::from_ref(&names.state)).await {
         tracing::error!(%error, "the new table is in place, but the state table is left");
+    } else if !keep_old {
+        old = broom.drop(std::slice::from_ref(&names.old)).await;
+    }
+    if let Err(error) = &old {
+        tracing::error!(%error, "the new table is in place, but the old one could not be marked or dropped");
     }
     broom.put_away().await;
     let (names, took) = (names.clone(), Duration::ZERO);

@@ -52,6 +52,8 @@ pub struct Aim {
     pub source: TableName,
     /// The ALTER.
     pub alter: AlterStatement,
+    /// For how many seconds after the swap the old table is to be kept in step.
+    pub revertible_for: Option<u64>,
 }
 
 /// Reads the request.
@@ -61,7 +63,7 @@ pub struct Aim {
 pub async fn aim(session: &mut Session, request: &Request) -> Result<Aim> {
     let facts = ServerFacts::read(session).await?;
     let (source, alter) = target(&facts, request)?;
-    Ok(Aim { facts, source, alter })
+    Ok(Aim { facts, source, alter, revertible_for: request.revertible_for })
 }
 
 /// Reads the table, and checks everything that can be checked without creating anything.

@@ -114,7 +114,8 @@ pub async fn look(
     if swapped && registry.revertible_for.is_some() {
         fence(session, &names.back(), &mark).await?;
     }
-    if ended && !swapped && Table::exists(session, &names.back().old).await? {
+    let revertible = registry.revertible_for.is_some();
+    if ended && !swapped && revertible && Table::exists(session, &names.back().old).await? {
         tracing::info!("an earlier process has swapped the tables back; it is brought to its end");
         let broom = Broom::new(server, super::prepare::open(server).await?).await;
         tidy_up(broom, &names.back(), &run_mark(&registry.run)).await?;
@@ -148,6 +149,9 @@ pub(crate) async fn take_up(
     }
     if !registry.can_be_continued() {
         return Err(cannot(&aim.source, "another version of replank began it".to_owned()));
+    }
+    if registry.revertible_for != aim.revertible_for {
+        return Err(cannot(&aim.source, "it was begun with another --revertible".to_owned()));
     }
     let (Some(agreed), Some((last_heartbeat, checkpoint))) =
         (agreed, state.checkpoint(session).await?)

@@ -14,7 +14,8 @@ const SPATIAL: &str = "SPATIAL KEY `";
 
 /// A definition line, if this line is one of an index that is not unique: without indentation and comma.
 fn definition(line: &str) -> Option<&str> {
-    let line = line.trim().trim_end_matches(',');
+    // Behind a parser's name the server leaves a space, before a comma or without one.
+    let line = line.trim().trim_end_matches(',').trim_end();
     [PLAIN, FULLTEXT, SPATIAL].iter().any(|begin| line.starts_with(begin)).then_some(line)
 }
 
@@ -69,7 +70,7 @@ pub fn without(create: &str, definitions: &[String]) -> String {
             definition(line).is_none_or(|line| !definitions.iter().any(|wanted| wanted == line))
         })
         // The last line of the columns and indexes has no comma, whichever it is.
-        .map(|line| line.trim_end_matches(','));
+        .map(|line| line.trim_end_matches(',').trim_end());
     kept.collect::<Vec<_>>().join("\n")
 }
 
@@ -103,7 +104,7 @@ mod tests {
             [
                 "KEY `a``b` (`a``b`)",
                 "KEY `k` (`id`,`a``b` DESC) COMMENT 'x, y'",
-                "FULLTEXT KEY `f` (`c`) /*!50100 WITH PARSER `ngram` */ ",
+                "FULLTEXT KEY `f` (`c`) /*!50100 WITH PARSER `ngram` */",
                 "SPATIAL KEY `s` (`p`)"
             ]
         );

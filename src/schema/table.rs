@@ -66,6 +66,26 @@ impl Column {
         }
     }
 
+    /// Whether its values are numbers or times.
+    pub fn is_measure(&self) -> bool {
+        matches!(
+            &*self.data_type,
+            "tinyint"
+                | "smallint"
+                | "mediumint"
+                | "int"
+                | "bigint"
+                | "decimal"
+                | "float"
+                | "double"
+                | "date"
+                | "datetime"
+                | "timestamp"
+                | "time"
+                | "year"
+        )
+    }
+
     /// Whether both columns store a value in the same bytes and print it as the same text.
     pub fn same_type(&self, other: &Column) -> bool {
         self.column_type == other.column_type

@@ -57,6 +57,7 @@ pub(super) struct Findings {
     pub(super) xa: Vec<XaSpan>,
     /// The last transaction of which it is not known what it changed.
     pub(super) unknown: Option<Seq>,
+    pub(super) statement: bool,
     pub(super) commands: Vec<Command>,
     pub(super) swapped: Option<Seq>,
 }
@@ -324,9 +325,9 @@ impl Follower {
             StatementKind::TableDdl | StatementKind::Other => {
                 self.refuse_mention(&query)?;
                 if kind == StatementKind::Other {
-                    self.findings.unknown = Some(self.seq);
+                    self.statement();
                 }
-                if !self.named && self.is_own_rename(&query) {
+                if self.is_own_rename(&query) {
                     self.named = true;
                     self.findings.swapped = Some(self.seq);
                 }
@@ -334,8 +335,7 @@ impl Follower {
             }
             StatementKind::Dml => {
                 self.refuse_mention(&query)?;
-                // It may reach the source through a view, a trigger or a function.
-                self.findings.unknown = Some(self.seq);
+                self.statement();
             }
         }
         Ok(false)
@@ -361,6 +361,15 @@ impl Follower {
                 )
             });
         if mentioned { Err(self.foreign(query)) } else { Ok(()) }
+    }
+
+    /// A statement that changes rows without row events. It may reach the source through a view, a trigger or
+    /// a function; before the swap that the stream waits for, the name was another table's.
+    fn statement(&mut self) {
+        if self.named {
+            self.findings.unknown = Some(self.seq);
+            self.findings.statement = true;
+        }
     }
 
     fn is_own_rename(&self, query: &QueryEvent) -> bool {

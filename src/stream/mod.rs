@@ -34,6 +34,8 @@ pub struct Delivery {
     /// A transaction of which it is not known what it changed, the source perhaps: the XA COMMIT of what
     /// was prepared before the stream began.
     pub unknown: Option<Seq>,
+    /// Whether a session wrote in STATEMENT format, so that it is not known what it changed.
+    pub statement: bool,
     /// What other processes ask of this one.
     pub commands: Vec<Command>,
     /// The transaction that swapped the tables, where the stream waits for it ([`Watch::swap`]).

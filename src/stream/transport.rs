@@ -297,13 +297,23 @@ impl Reader {
 
     /// Sends what was found. `false` when nobody listens any more.
     async fn deliver(&mut self) -> Result<bool> {
-        let Findings { changes, heartbeats, xa, unknown, commands, swapped } = self.follower.take();
+        let Findings { changes, heartbeats, xa, unknown, statement, commands, swapped } =
+            self.follower.take();
         let received = self.follower.seq();
         let (at, seq) = self.boundary.clone();
         let changes = self.weigh(changes).await?;
         let boundary = (seq, at);
-        let delivery =
-            Delivery { changes, heartbeats, received, boundary, xa, unknown, commands, swapped };
+        let delivery = Delivery {
+            changes,
+            heartbeats,
+            received,
+            boundary,
+            xa,
+            unknown,
+            statement,
+            commands,
+            swapped,
+        };
         Ok(self.deliveries.send(Ok(delivery)).is_ok())
     }
 
