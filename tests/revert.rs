@@ -373,3 +373,118 @@ async fn guard_and_revert_that_are_killed_at_random_moments_go_on() {
         );
     }
 }
+
+/// The server rounds numbers and times without a word.
+#[tokio::test]
+async fn a_value_that_the_old_structure_would_round_is_a_row_that_does_not_fit() {
+    let db = Database::new("back_rounded").await;
+    let mut scenario = scenario(
+        "back_rounded",
+        "a DATETIME NOT NULL, b DECIMAL(10,2) NOT NULL, c INT NOT NULL",
+        "MODIFY a DATETIME(6) NOT NULL, MODIFY b DECIMAL(12,4) NOT NULL, MODIFY c BIGINT NOT NULL",
+    )
+    .seed("a, b, c", "'2026-01-02 03:04:05', n, n");
+    scenario.writers = 0;
+    scenario.prepare(&db).await;
+    swapped(&db, &scenario.alter).await;
+    db.sql(&[
+        "UPDATE t SET a = '2026-01-02 03:04:05.600000' WHERE id = 7",
+        "UPDATE t SET b = 1.2345 WHERE id = 8",
+        "UPDATE t SET a = '2026-05-05 05:05:05', b = 9.25, c = -1 WHERE id = 9",
+        "UPDATE twin SET a = '2026-05-05 05:05:05', b = 9.25, c = -1 WHERE id = 9",
+    ])
+    .await;
+    let mut conn = db.conn().await;
+    guarded(&db, async |_| {
+        let noted = "SELECT COUNT(*) FROM _t_replank_state WHERE kind = 5";
+        until(async || conn.query_first(noted).await.expect("notes") == Some(2)).await;
+        let error = reverted(&db, false).await.expect_err("it would lose fractions");
+        for words in ["id=7", "id=8", "rounded", "2 rows"] {
+            assert!(error.to_string().contains(words), "{words}: {error}");
+        }
+    })
+    .await;
+    db.sql(&[
+        "UPDATE t SET a = '2026-01-02 03:04:05' WHERE id = 7",
+        "UPDATE t SET b = 8 WHERE id = 8",
+    ])
+    .await;
+    guarded(&db, async |progress| {
+        until(async || progress.snapshot().keys_replayed >= 2 && progress.snapshot().backlog == 0)
+            .await;
+        let outcome = reverted(&db, false).await.expect("everything fits again");
+        assert!(
+            outcome.lost.iter().any(|lost| lost.contains("converts `a`")),
+            "{:?}",
+            outcome.lost
+        );
+    })
+    .await;
+    assert_same(&db, "t", "twin").await;
+}
+
+#[tokio::test]
+async fn a_write_in_statement_format_ends_the_guard() {
+    let db = Database::new("back_statement").await;
+    let mut scenario = Scenario::plain("back_statement");
+    scenario.writers = 0;
+    scenario.prepare(&db).await;
+    db.sql(&["CREATE VIEW v AS SELECT id, a FROM t"]).await;
+    swapped(&db, &scenario.alter).await;
+    db.sql(&["SET SESSION binlog_format = STATEMENT", "UPDATE v SET a = -1 WHERE id = 10"]).await;
+    let error = reverted(&db, false).await.expect_err("the old table may lack it");
+    assert!(error.to_string().contains("STATEMENT format"), "{error}");
+    reverted(&db, true).await.expect("the loss is accepted");
+}
+
+/// Wherever the last steps are cut off, the tables tell what has happened.
+#[tokio::test]
+async fn a_guard_that_was_killed_in_its_last_steps_comes_to_its_end() {
+    let db = Database::new("back_last").await;
+    let mut scenario = Scenario::plain("back_last");
+    scenario.writers = 0;
+    scenario.prepare(&db).await;
+    swapped(&db, &scenario.alter).await;
+    // The old table had been marked when the process was killed.
+    let names = replank::plan::Names::of(&table(&db));
+    let mut broom = replank::run::Broom::new(
+        &*Box::leak(Box::new(db.server())),
+        db.server().connect().await.expect("connect"),
+    )
+    .await;
+    replank::run::mark_old(&mut broom, &names, "replank run 0123").await.expect("marked");
+    broom.put_away().await;
+    let error = reverted(&db, false).await.expect_err("too late");
+    assert!(error.to_string().contains("is over"), "{error}");
+    let (_stop, stopped) = crossbeam_channel::bounded(1);
+    let (server, name, progress) = (db.server(), table(&db), Progress::new());
+    Box::pin(replank::run::guard(&server, &name, &back_options(), &progress, &stopped))
+        .await
+        .expect("it comes to its end");
+    let tables: Vec<String> = db.fingerprint().await.into_iter().map(|(t, ..)| t).collect();
+    assert_eq!(tables, ["_t_replank_old", "numbers", "t", "twin"]);
+}
+
+#[tokio::test]
+async fn a_stopped_run_is_not_continued_with_another_way_back() {
+    let db = Database::new("back_other").await;
+    let mut scenario = Scenario::plain("back_other");
+    scenario.writers = 0;
+    scenario.prepare(&db).await;
+    let slow = replank::run::Options {
+        stop_keeps: true,
+        chunk_time: Duration::from_millis(10),
+        ..options()
+    };
+    let stop = async |run: &Lookout| {
+        if run.copied(5_000).await {
+            run.stop();
+        }
+    };
+    let (outcome, ()) = db.alter_beside(&db.request("t", &scenario.alter), &slow, stop).await;
+    outcome.expect_err("it was stopped");
+    let request = request(&db, &scenario.alter);
+    let (outcome, ()) = db.alter_beside(&request, &slow, async |_: &Lookout| {}).await;
+    let error = outcome.expect_err("refused");
+    assert!(error.to_string().contains("--revertible"), "{error}");
+}
