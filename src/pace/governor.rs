@@ -79,7 +79,8 @@ pub struct Window {
     pub falling_behind: bool,
 }
 
-/// See the [module documentation](self).
+/// Says how much of the server the copy may have, window by window: additive increase, multiplicative decrease,
+/// by what the application's transactions and replank's own commits feel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Governor {
     pace: Pace,

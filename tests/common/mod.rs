@@ -132,7 +132,8 @@ impl Database {
         };
         // Boxed, since the scenarios build larger futures around it.
         let both = Box::pin(async { tokio::join!(migration, beside(&run)) });
-        tokio::time::timeout(Duration::from_secs(200), both).await.expect("it hangs")
+        // A stream that never gets through is given up after two minutes without progress.
+        tokio::time::timeout(Duration::from_secs(400), both).await.expect("it hangs")
     }
 
     pub(crate) fn request(&self, table: &str, clauses: &str) -> Request {
