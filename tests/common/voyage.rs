@@ -40,7 +40,8 @@ impl Voyage {
         };
         let writers = Writers::start(&self.scenario, &self.db).await;
         let mut options = options();
-        options.chunk_time = Duration::from_millis(20);
+        // A chunk's transaction has to pass the stream between two breaks of the connection.
+        options.chunk_time = Duration::from_millis(4);
         let request = through.request("t", &self.scenario.alter);
         let (outcome, ()) = through.alter_beside(&request, &options, beside).await;
         writers.stop(&self.scenario).await;
