@@ -135,6 +135,23 @@ async fn a_server_that_does_not_sync_its_commits_crashes() {
     scenario.assert_right(&db, &outcome).await;
 }
 
+/// A server that was started again numbers its connections from the beginning: a number that replank remembers
+/// may be the application's now.
+#[tokio::test]
+async fn a_lost_connections_number_that_another_client_has_got_is_left_alone() {
+    let db = Database::new("numbers_again").await;
+    let mut application = db.conn().await;
+    let mut other = db.server().connect().await.expect("connect");
+    let mine = db.server().connect().await.expect("connect");
+    let lost = replank::server::ConnectionId::of(&mine);
+    assert!(lost.end(&mut other).await.expect("asked"), "it is this process's own");
+    let number: Option<u32> =
+        application.query_first("SELECT CONNECTION_ID()").await.expect("a number");
+    let reused = replank::server::ConnectionId::with_number(lost, number.expect("a number"));
+    assert!(!reused.end(&mut other).await.expect("asked"));
+    application.ping().await.expect("it lives");
+}
+
 #[tokio::test]
 async fn a_stop_in_each_phase_leaves_nothing_behind() {
     for (name, phase) in [

@@ -1,6 +1,7 @@
 //! Opening connections, and the session settings that make copying exact (I7).
 
 use std::ops::{Deref, DerefMut};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
@@ -254,7 +255,17 @@ fn base_options(builder: OptsBuilder) -> Opts {
         .stmt_cache_size(0)
         .connect_attribute("program_name", "replank")
         .connect_attribute("program_version", env!("CARGO_PKG_VERSION"))
+        .connect_attribute(PROCESS, process())
         .into()
+}
+
+/// The connection attribute by which the server knows the process that a connection belongs to.
+pub(super) const PROCESS: &str = "replank_process";
+
+/// The value of [`PROCESS`]: another one in every process.
+pub(super) fn process() -> &'static str {
+    static TOKEN: OnceLock<String> = OnceLock::new();
+    TOKEN.get_or_init(|| format!("{:016x}", rand::rng().random::<u64>()))
 }
 
 fn tls_options(connection: &Connection) -> Option<SslOpts> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 
 use super::Session;
+use super::connect::{PROCESS, process as process_token};
 
 /// A connection as the server knows it.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +21,11 @@ impl ConnectionId {
     /// The connection of a session.
     pub fn of(session: &Session) -> Self {
         ConnectionId { number: session.id(), opened: session.opened() }
+    }
+
+    /// The same age under another number, as a server that was started again may have given it away.
+    pub fn with_number(self, number: u32) -> Self {
+        ConnectionId { number, ..self }
     }
 
     /// Ends the connection if it is still there, and says whether it was. Then it may take a moment
@@ -38,7 +44,7 @@ impl ConnectionId {
                 (self.number,),
             )
             .await?;
-        if alive.is_none() {
+        if alive.is_none() || !is_ours(session, self.number).await? {
             return Ok(false);
         }
         // Users may end their own connections without any privilege.
@@ -47,6 +53,26 @@ impl ConnectionId {
             outcome => outcome.map(|()| true),
         }
     }
+}
+
+/// Whether the connection with this number belongs to this process. A server that has been started again within
+/// a moment gives the number to another client, whose connection must not be ended.
+///
+/// Every account may read the attributes of its own connections. Where the server does not keep them
+/// (`performance_schema=OFF`), the uptime alone has to tell.
+async fn is_ours(session: &mut Session, number: u32) -> mysql_async::Result<bool> {
+    let kept: Option<bool> = session.query_first("SELECT @@GLOBAL.performance_schema").await?;
+    if kept != Some(true) {
+        return Ok(true);
+    }
+    let process: Option<String> = session
+        .exec_first(
+            "SELECT ATTR_VALUE FROM performance_schema.session_account_connect_attrs \
+             WHERE PROCESSLIST_ID = ? AND ATTR_NAME = ?",
+            (number, PROCESS),
+        )
+        .await?;
+    Ok(process.as_deref() == Some(process_token()))
 }
 
 /// Ends the connections that run DDL with this mark. Users may end their own without any privilege.
