@@ -169,6 +169,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn text_is_found_under_the_type_that_its_column_has() {
+        let text = |fixed| PartType::Text {
+            charset: "latin1".into(),
+            collation: "latin1_bin".into(),
+            pad_space: true,
+            chars: 9,
+            fixed,
+        };
+        let of = |type_code| ColumnMeta { type_code, meta: 9 };
+        assert!(fits(&text(false), of(VARCHAR)) && fits(&text(false), of(VAR_STRING)));
+        assert!(fits(&text(true), of(STRING)) && !fits(&text(true), of(VARCHAR)));
+        assert!(!fits(&text(false), of(STRING)) && !fits(&text(false), of(BLOB)));
+    }
+
+    #[test]
     fn lengths_follow_the_types() {
         let of = |type_code, meta| length(ColumnMeta { type_code, meta });
         assert_eq!(of(NEWDECIMAL, 10 << 8 | 3), Some(Length::Fixed(4 + 2)));
