@@ -10,10 +10,9 @@
 
 use mysql_async::prelude::Queryable;
 
-use crate::error::{Error, Result};
 use crate::schema::indexes::{alters, missing};
-use crate::server::{Session, to_error};
-use crate::work::{Context, Failure, Work};
+use crate::server::Session;
+use crate::work::{Context, Failure, Work, show_create};
 
 /// How a build ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +42,7 @@ pub async fn build(session: &mut Session, context: &Context, modest: bool) -> Wo
     }
     let mut surprises = 0;
     loop {
-        let left = alters(&missing(&show(session, context).await?, &context.deferred));
+        let left = alters(&missing(&show_create(session, shadow).await?, &context.deferred));
         let Some(clauses) = left.into_iter().next() else { return Ok(Built::All) };
         if !context.owner.confirm(session).await? {
             return Err(Failure::NotOwner);
@@ -81,13 +80,4 @@ pub async fn share_built(session: &mut Session, context: &Context) -> Option<f64
         Ok(Some((done, all))) if all > 0 => Some((done as f64 / all as f64).min(1.0)),
         _ => None,
     }
-}
-
-async fn show(session: &mut Session, context: &Context) -> Result<String> {
-    let shadow = &context.plan.names.shadow;
-    let row: Option<(String, String)> = session
-        .query_first(format!("SHOW CREATE TABLE {shadow}"))
-        .await
-        .map_err(|e| to_error(e, &format!("reading the structure of {shadow}")))?;
-    row.map(|(_, create)| create).ok_or_else(|| Error::failed(format!("{shadow} is gone")))
 }

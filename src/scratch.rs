@@ -7,11 +7,10 @@
 
 use mysql_async::prelude::Queryable;
 
-use crate::error::Error;
 use crate::plan::Plan;
 use crate::server::Session;
 use crate::sql::{TableName, list};
-use crate::work::{Context, Work};
+use crate::work::{Context, Work, show_create};
 
 /// Its name, in the source's schema. A temporary table hides a permanent one of that name from its own
 /// session only.
@@ -38,10 +37,7 @@ pub async fn create(session: &mut Session, context: &Context) -> Work<()> {
     let plan = &context.plan;
     let scratch = name(context);
     session.query_drop(format!("DROP TEMPORARY TABLE IF EXISTS {scratch}")).await?;
-    let create: Option<(String, String)> =
-        session.query_first(format!("SHOW CREATE TABLE {}", plan.names.shadow)).await?;
-    let (_, create) = create
-        .ok_or_else(|| Error::failed(format!("{} has no CREATE statement", plan.names.shadow)))?;
+    let create = show_create(session, &plan.names.shadow).await?;
     session.query_drop(temporary(&create, &keys(plan), &scratch)).await?;
     Ok(())
 }

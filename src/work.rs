@@ -141,6 +141,14 @@ pub async fn next_edge(
     Ok(found.into_iter().next().map_or_else(|| within.hi.clone(), Edge::At))
 }
 
+/// The structure of a table, as SHOW CREATE TABLE prints it.
+pub async fn show_create(session: &mut Session, table: &TableName) -> Work<String> {
+    let row: Option<(String, String)> =
+        session.query_first(format!("SHOW CREATE TABLE {table}")).await?;
+    let create = row.map(|(_, create)| create);
+    Ok(create.ok_or_else(|| Error::failed(format!("{table} has no CREATE statement")))?)
+}
+
 /// Commits, if this process still holds the run lock.
 pub async fn commit(session: &mut Session, context: &Context) -> Work<()> {
     if !context.owner.confirm(session).await? {
