@@ -37,6 +37,9 @@ use crate::stream::Delivery;
 const COALESCE: Duration = Duration::from_millis(50);
 /// The most changed keys in one batch.
 const MAX_BATCH: u64 = 2_000;
+/// How much longer than a chunk's copy the comparison of a range may take: it holds no locks, and each one costs
+/// a few statements whatever its size.
+const COMPARED: u32 = 5;
 /// The largest chunk, in rows.
 const MAX_CHUNK: u64 = 200_000;
 /// How long the first heartbeat may take to come back: the stream may have a long way to go after a stop, but
@@ -109,9 +112,9 @@ impl Conductor {
             hands,
             heart: Heart::after(start.last_heartbeat),
             phase: Phase::Copy,
-            copying: Copying::new(chunk.clone()),
+            copying: Copying::new(chunk),
             indexing: Indexing::new(limits.deferred),
-            verifying: Verifying::new(chunk),
+            verifying: Verifying::new(Sizer::new(limits.chunk_time * COMPARED, 1_000, MAX_CHUNK)),
             swapping: Swapping::new(limits.lock_wait),
             batch_sizer: Sizer::new(limits.chunk_time, 200, MAX_BATCH),
             last_replay: Instant::now(),

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 
-use super::lost::started;
+use super::lost::Started;
 use super::{Server, ServerFacts, Session, SessionSettings, to_error};
 use crate::error::{Error, Kind, Result};
 use crate::sql::{TableName, stable_hash, text};
@@ -31,7 +31,7 @@ pub struct RunLock {
     /// Whether the server keeps every acknowledged commit through a crash.
     durable: bool,
     /// When it was started.
-    started: u64,
+    started: Started,
 }
 
 /// The process that holds a run lock, as its other connections can prove it.
@@ -87,7 +87,7 @@ impl RunLock {
         if taken.flatten() == Some(1) {
             let connection = Arc::new(AtomicU32::new(session.id()));
             let durable = ServerFacts::read(&mut session).await?.durable;
-            let started = started(&mut session)
+            let started = Started::read(&mut session)
                 .await
                 .map_err(|e| to_error(e, "asking how long the server has been running"))?;
             let (owner, table) = (Owner { name, connection }, table.clone());
@@ -147,16 +147,15 @@ impl RunLock {
                     // What this process has seen committed may be gone on the server, in the source, in the
                     // shadow table or in the binlog. Nothing was committed since: every commit asks for
                     // the lock. A process that takes the run up verifies all rows.
-                    let restarted = again.started > self.started + 2;
-                    if restarted && !self.durable {
+                    if !self.durable && self.started.may_differ_from(again.started) {
                         return Error::failed(
-                            "the server was started again, and does not keep every acknowledged commit \
+                            "as far as can be told the server was started again, and it does not keep every acknowledged commit \
                              through a crash (sync_binlog and innodb_flush_log_at_trx_commit are not both 1)",
                         )
                         .remedy("Give the same command again: it goes on, and verifies all rows.")
                         .keeping_progress();
                     }
-                    self.session = again.session;
+                    (self.session, self.started) = (again.session, again.started);
                     self.owner.connection.store(self.session.id(), Ordering::Release);
                 }
                 // The server may be starting; the hands notice when it stays away.

@@ -103,11 +103,47 @@ async fn uptime(session: &mut Session) -> mysql_async::Result<u64> {
     Ok(uptime.map_or(0, |(_, seconds)| seconds))
 }
 
-/// When the server was started, by its own clock, in seconds; two answers of one start differ by at most 2.
-pub(super) async fn started(session: &mut Session) -> mysql_async::Result<u64> {
-    let up = uptime(session).await?;
-    let now: Option<u64> = session.query_first("SELECT UNIX_TIMESTAMP()").await?;
-    Ok(now.unwrap_or_default().saturating_sub(up))
+/// When the server was started, by its own clock, and for how long it had been running when it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Started {
+    /// In seconds; two answers of one start differ by at most 2.
+    at: u64,
+    /// In seconds.
+    up: u64,
+}
+
+impl Started {
+    /// Asks the server.
+    ///
+    /// # Errors
+    /// As the server's.
+    pub(super) async fn read(session: &mut Session) -> mysql_async::Result<Started> {
+        let up = uptime(session).await?;
+        let now: Option<u64> = session.query_first("SELECT UNIX_TIMESTAMP()").await?;
+        Ok(Started { at: now.unwrap_or_default().saturating_sub(up), up })
+    }
+
+    /// Whether the server may have been started again by the time `later` was read. It was not before it
+    /// answered here, so that the second start is later than the first by this answer's uptime at least;
+    /// where that is within the clock's grain, nobody can tell, and it may have been.
+    pub(super) fn may_differ_from(self, later: Started) -> bool {
+        const GRAIN: u64 = 2;
+        later.at > self.at + GRAIN || self.up <= GRAIN + 1
+    }
 }
 
 const NO_SUCH_THREAD: u16 = 1094;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_was_killed_soon_after_its_start_may_be_another_one() {
+        let read = |at, up| Started { at, up };
+        assert!(!read(100, 50).may_differ_from(read(101, 70)), "the clock's grain");
+        assert!(read(100, 50).may_differ_from(read(151, 1)));
+        assert!(read(100, 1).may_differ_from(read(102, 1)), "as near as the grain");
+        assert!(read(100, 4).may_differ_from(read(104, 0)));
+    }
+}
