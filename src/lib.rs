@@ -21,16 +21,22 @@
 //! | [`copy`], [`replay`], [`verify`], [`cutover`] | the four things that touch the shadow table |
 //! | [`run`] | the phases of a run, and who does what in them |
 //! | [`progress`] | what a run is doing |
+//! | [`throttle`], [`control`], [`hooks`], [`http`] | what holds the copy, and how a run is steered and watched |
+//! | [`estimate`] | what a run would take |
 //! | [`demo`], [`throwaway`] | a server of its own, a workload with a twin, the proof |
 
 pub mod cleanup;
 pub mod cli;
 pub mod config;
 pub mod conflict;
+pub mod control;
 pub mod copy;
 pub mod cutover;
 pub mod demo;
 pub mod error;
+pub mod estimate;
+pub mod hooks;
+pub mod http;
 pub mod indexes;
 pub mod key;
 pub mod ledger;
@@ -48,6 +54,7 @@ pub mod sql;
 pub mod state;
 pub mod status;
 pub mod stream;
+pub mod throttle;
 pub mod throwaway;
 pub mod verify;
 pub mod work;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 /// The phases of a run, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,6 +27,17 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All of them, in order.
+    pub const ALL: [Phase; 7] = [
+        Phase::Prepare,
+        Phase::Copy,
+        Phase::Index,
+        Phase::Verify,
+        Phase::CutOver,
+        Phase::Guard,
+        Phase::Done,
+    ];
+
     /// The phase's name in logs and displays.
     pub fn name(self) -> &'static str {
         match self {
@@ -66,6 +78,23 @@ pub struct Snapshot {
     pub waiting: Option<String>,
     /// How much of the server the copy takes, and why.
     pub pace: Option<String>,
+    /// What the pace goes by.
+    pub felt: Felt,
+    /// How often the cut-over has been tried.
+    pub cut_over_attempts: u32,
+}
+
+/// What the pace goes by, as last measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Felt {
+    /// How long a heartbeat takes to commit: nine of ten are quicker.
+    pub commit: Option<Duration>,
+    /// Transactions of others per second.
+    pub others: Option<f64>,
+    /// The copy's share of the server: 2 is two workers without a pause, 0.4 one that works 40 % of the time.
+    pub share: Option<f64>,
+    /// Why it is below one worker.
+    pub why: Option<&'static str>,
 }
 
 impl Snapshot {
@@ -102,13 +131,16 @@ impl Snapshot {
 
 /// The shared, current [`Snapshot`].
 #[derive(Debug, Clone)]
-pub struct Progress(Arc<Mutex<Snapshot>>);
+pub struct Progress {
+    snapshot: Arc<Mutex<Snapshot>>,
+    phase: Arc<watch::Sender<Phase>>,
+}
 
 impl Progress {
     /// A run that begins now.
     pub fn new() -> Self {
         let now = Instant::now();
-        Progress(Arc::new(Mutex::new(Snapshot {
+        let snapshot = Snapshot {
             phase: Phase::Prepare,
             phase_began: now,
             began: now,
@@ -120,17 +152,28 @@ impl Progress {
             stream_lag: Duration::ZERO,
             waiting: None,
             pace: None,
-        })))
+            felt: Felt::default(),
+            cut_over_attempts: 0,
+        };
+        Progress {
+            snapshot: Arc::new(Mutex::new(snapshot)),
+            phase: Arc::new(watch::Sender::new(Phase::Prepare)),
+        }
+    }
+
+    /// The phases, as they are entered.
+    pub fn phases(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
     }
 
     /// The present moment.
     pub fn snapshot(&self) -> Snapshot {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Changes the present moment.
     pub fn update(&self, change: impl FnOnce(&mut Snapshot)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.snapshot.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Enters a phase.
@@ -141,6 +184,7 @@ impl Progress {
             snapshot.phase_began = Instant::now();
             snapshot.waiting = None;
         });
+        self.phase.send_replace(phase);
     }
 }
 

@@ -43,7 +43,9 @@ impl Condition {
     /// What the operator can do.
     pub fn next(&self) -> &'static str {
         match self {
-            Condition::Running(_) => "Wait, or stop it with Ctrl-C or SIGTERM where it runs.",
+            Condition::Running(_) => {
+                "Wait; or steer it with `replank pause`, `resume`, `pace`, `set`, `cut-over`, `abort`."
+            }
             Condition::Stopped => {
                 "Give the same `replank run` command to go on, or undo it with `replank abort`."
             }

@@ -13,6 +13,7 @@ use common::{Database, Lookout, options, server};
 use mysql_async::prelude::Queryable;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use replank::control::Control;
 use replank::error::{Error, Kind, Result};
 use replank::progress::{Phase, Progress};
 use replank::removal::Removal;
@@ -40,18 +41,18 @@ async fn swapped(db: &Database, alter: &str) {
 }
 
 async fn reverted(db: &Database, accept_loss: bool) -> Result<Reverted> {
-    let (_stop, stopped) = crossbeam_channel::bounded(1);
+    let control = Control::new();
     let options = BackOptions { accept_loss, ..back_options() };
     let (server, table) = (db.server(), table(db));
-    Box::pin(replank::run::revert(&server, &table, &options, &Progress::new(), &stopped)).await
+    Box::pin(replank::run::revert(&server, &table, &options, &Progress::new(), &control)).await
 }
 
 /// A guard beside which something else happens; it has to end by being asked to stop.
 async fn guarded<T>(db: &Database, beside: impl AsyncFnOnce(&Progress) -> T) -> T {
-    let (_stop, stopped) = crossbeam_channel::bounded(1);
+    let control = Control::new();
     let (server, table, options, progress) =
         (db.server(), table(db), back_options(), Progress::new());
-    let guard = replank::run::guard(&server, &table, &options, &progress, &stopped);
+    let guard = replank::run::guard(&server, &table, &options, &progress, &control);
     let beside = async {
         until(async || progress.snapshot().phase == Phase::Guard).await;
         beside(&progress).await
@@ -288,9 +289,9 @@ async fn when_the_time_is_over_the_run_comes_to_its_end() {
     let request = Request { revertible_for: Some(2), ..db.request("t", &scenario.alter) };
     let (outcome, ()) = db.alter_beside(&request, &options(), async |_: &Lookout| {}).await;
     outcome.expect("swapped");
-    let (_stop, stopped) = crossbeam_channel::bounded(1);
+    let control = Control::new();
     let (server, name, progress) = (db.server(), table(&db), Progress::new());
-    Box::pin(replank::run::guard(&server, &name, &back_options(), &progress, &stopped))
+    Box::pin(replank::run::guard(&server, &name, &back_options(), &progress, &control))
         .await
         .expect("its time is over");
     writers.stop(&scenario).await;
@@ -456,9 +457,9 @@ async fn a_guard_that_was_killed_in_its_last_steps_comes_to_its_end() {
     broom.put_away().await;
     let error = reverted(&db, false).await.expect_err("too late");
     assert!(error.to_string().contains("is over"), "{error}");
-    let (_stop, stopped) = crossbeam_channel::bounded(1);
+    let control = Control::new();
     let (server, name, progress) = (db.server(), table(&db), Progress::new());
-    Box::pin(replank::run::guard(&server, &name, &back_options(), &progress, &stopped))
+    Box::pin(replank::run::guard(&server, &name, &back_options(), &progress, &control))
         .await
         .expect("it comes to its end");
     let tables: Vec<String> = db.fingerprint().await.into_iter().map(|(t, ..)| t).collect();

@@ -1,12 +1,12 @@
 //! `replank guard` and `replank revert`.
 
 use clap::Args;
-use crossbeam_channel::Receiver;
 use serde_json::{Value, json};
 
 use super::display::grouped;
 use super::output::OutputArgs;
 use super::target::{HistoryArgs, TableArgs};
+use crate::control::Control;
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::run::{BackOptions, Reverted, guard as keep, revert as swap_back};
@@ -45,10 +45,11 @@ pub(super) async fn guard(args: GuardArgs) -> Result<()> {
     let (server, table) = args.table.resolve()?;
     let (lock_wait, keep_old) = (1, !args.drop_old);
     let options = BackOptions { lock_wait, accept_loss: false, keep_old, history_days: 0 };
-    let stop = super::stop_on_signal();
+    let control = Control::new();
+    super::stop_on_signal(&control);
     let progress = Progress::new();
     let shown = super::display::show(&progress);
-    let outcome = keep(&server, &table, &options, &progress, &stop).await;
+    let outcome = keep(&server, &table, &options, &progress, &control).await;
     drop(shown);
     outcome?;
     args.output.print(
@@ -63,12 +64,12 @@ pub(super) async fn keep_in_step(
     server: &Server,
     table: &TableName,
     lock_wait: u32,
-    stop: &Receiver<()>,
+    control: &Control,
 ) -> Result<()> {
     let options = BackOptions { lock_wait, accept_loss: false, keep_old: true, history_days: 0 };
     let progress = Progress::new();
     let _shown = super::display::show(&progress);
-    keep(server, table, &options, &progress, stop).await
+    keep(server, table, &options, &progress, control).await
 }
 
 pub(super) async fn revert(args: RevertArgs) -> Result<()> {
@@ -76,10 +77,11 @@ pub(super) async fn revert(args: RevertArgs) -> Result<()> {
     let (lock_wait, accept_loss) = (args.lock_wait, args.accept_loss);
     let options =
         BackOptions { lock_wait, accept_loss, keep_old: true, history_days: args.history.days };
-    let stop = super::stop_on_signal();
+    let control = Control::new();
+    super::stop_on_signal(&control);
     let progress = Progress::new();
     let shown = super::display::show(&progress);
-    let outcome = swap_back(&server, &table, &options, &progress, &stop).await;
+    let outcome = swap_back(&server, &table, &options, &progress, &control).await;
     drop(shown);
     let reverted = outcome?;
     args.output.print(|| text(&reverted), || document(&reverted));

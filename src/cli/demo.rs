@@ -1,12 +1,15 @@
 //! `replank demo`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::output::OutputArgs;
+use crate::control::Control;
 use crate::demo::DemoOptions;
 use crate::error::{Error, Result};
+use crate::http::Http;
 use crate::progress::Progress;
 
 #[derive(Debug, Args)]
@@ -29,6 +32,9 @@ pub(super) struct DemoArgs {
     /// Another ALTER than the demo's own
     #[arg(long, value_name = "CLAUSES")]
     alter: Option<String>,
+    /// Show the run at this address meanwhile
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    http: Option<SocketAddr>,
     #[command(flatten)]
     pub(super) output: OutputArgs,
 }
@@ -42,11 +48,19 @@ pub(super) async fn demo(args: DemoArgs) -> Result<()> {
         mysqld_options: args.mysqld_option,
         alter: args.alter,
     };
-    let stop = super::stop_on_signal();
+    let control = Control::new();
+    super::stop_on_signal(&control);
     let progress = Progress::new();
+    let http = match args.http {
+        Some(address) => Some(Http::serve(address, None, &progress, &control).await?),
+        None => None,
+    };
+    if let Some(http) = &http {
+        tracing::info!("watch it at http://{}/", http.address());
+    }
     let shown = super::display::show(&progress);
-    let report = crate::demo::demo(options, &progress, &stop).await;
-    drop(shown);
+    let report = crate::demo::demo(options, &progress, &control).await;
+    drop((shown, http));
     let report = report?;
     let document = serde_json::to_value(&report)
         .map_err(|error| Error::failed("writing the report").caused_by(error))?;

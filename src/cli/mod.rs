@@ -2,20 +2,30 @@
 
 mod back;
 mod cleanup;
+mod config;
 mod demo;
 mod display;
+mod generate;
+mod layers;
 mod logging;
+mod operate;
 mod output;
 mod plan;
 mod run;
 mod status;
+mod steer;
 mod target;
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::config::SystemEnv;
+use crate::control::Control;
 use crate::error::{Error, Kind};
+use layers::LayerError;
 use logging::LogArgs;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -31,6 +41,10 @@ const EXIT_CODES: &str = "Exit codes:
 struct Cli {
     #[command(flatten)]
     log: LogArgs,
+    /// File with options, which are weaker than $REPLANK_NAME and than the command line [default: ./replank.toml if
+    /// it exists]
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -48,13 +62,29 @@ enum Command {
     /// Show the whole story on a throwaway server
     Demo(demo::DemoArgs),
     /// Show the runs on a server's tables that have not come to their end
-    Status(status::StatusArgs),
+    Status(status::StatusNowArgs),
     /// List all runs, those that have come to their end included
     List(status::StatusArgs),
+    /// Hold the copy of a run that goes on; changes are still replayed
+    Pause(steer::SteerRunArgs),
+    /// Let a paused run go on
+    Resume(steer::SteerRunArgs),
+    /// Change how much a run that goes on may slow the application down
+    Pace(steer::PaceArgs),
+    /// Change settings of a run that goes on
+    Set(steer::SetArgs),
+    /// Swap the tables of a run that has postponed it, as soon as they are verified
+    CutOver(steer::SteerRunArgs),
     /// Remove what an abandoned run left, and only that
     Cleanup(cleanup::CleanupArgs),
-    /// Undo a stopped run on a table
+    /// Undo a run on a table, stopped or going on
     Abort(cleanup::AbortArgs),
+    /// The configuration file
+    Config(config::ConfigArgs),
+    /// Write the completions of a shell to stdout
+    Completions(generate::CompletionsArgs),
+    /// Write the manual pages to stdout
+    Man,
 }
 
 impl Command {
@@ -66,7 +96,14 @@ impl Command {
             Command::Revert(args) => args.output.output,
             Command::Guard(args) => args.output.output,
             Command::Demo(args) => args.output.output,
-            Command::Status(args) | Command::List(args) => args.output.output,
+            Command::Status(args) => args.status.output.output,
+            Command::List(args) => args.output.output,
+            Command::Pause(args) | Command::Resume(args) | Command::CutOver(args) => {
+                args.output.output
+            }
+            Command::Pace(args) => args.run.output.output,
+            Command::Set(args) => args.output.output,
+            Command::Config(_) | Command::Completions(_) | Command::Man => output::Output::Text,
             Command::Cleanup(args) => args.output.output,
             Command::Abort(args) => args.output.output,
         }
@@ -75,16 +112,23 @@ impl Command {
 
 /// Parses the arguments, carries out the command, and reports an error as the documentation says.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // clap prints help and version to stdout, errors to stderr, and exits with 0 or 2.
-            let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            return match error.print() {
-                Ok(()) => ExitCode::from(code),
-                Err(_) => ExitCode::from(2),
-            };
+    let given: Vec<OsString> = std::env::args_os().collect();
+    let arguments = match layers::layered(Cli::command(), given.clone(), &SystemEnv) {
+        Ok(arguments) => arguments,
+        Err(LayerError::Usage(error)) => return usage(&error),
+        Err(LayerError::Refused(error)) => {
+            report(&error);
+            // Only the command line itself can say here that JSON is wanted.
+            let cli = Cli::try_parse_from(given);
+            if cli.is_ok_and(|cli| cli.command.output() == output::Output::Json) {
+                output::print_error(&error);
+            }
+            return ExitCode::from(error.kind().exit_code());
         }
+    };
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
     };
     let json = cli.command.output() == output::Output::Json;
     logging::start(&cli.log);
@@ -92,7 +136,7 @@ pub fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(|error| Error::failed("starting the runtime").caused_by(error))
-        .and_then(|runtime| runtime.block_on(execute(cli.command)));
+        .and_then(|runtime| runtime.block_on(execute(cli.command, cli.config)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -105,7 +149,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn execute(command: Command) -> Result<(), Error> {
+/// clap prints help and version to stdout, errors to stderr, and exits with 0 or 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    match error.print() {
+        Ok(()) => ExitCode::from(code),
+        Err(_) => ExitCode::from(2),
+    }
+}
+
+async fn execute(command: Command, config: Option<PathBuf>) -> Result<(), Error> {
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Plan(args) => plan::plan(args).await,
@@ -114,8 +167,16 @@ async fn execute(command: Command) -> Result<(), Error> {
         Command::Demo(args) => demo::demo(args).await,
         Command::Status(args) => status::status(args).await,
         Command::List(args) => status::list(args).await,
+        Command::Pause(args) => steer::pause(args).await,
+        Command::Resume(args) => steer::resume(args).await,
+        Command::Pace(args) => steer::pace(args).await,
+        Command::Set(args) => steer::set(args).await,
+        Command::CutOver(args) => steer::cut_over(args).await,
         Command::Cleanup(args) => cleanup::cleanup(args).await,
         Command::Abort(args) => cleanup::abort(args).await,
+        Command::Config(args) => config::config(args, config),
+        Command::Completions(args) => generate::completions(&args, Cli::command()),
+        Command::Man => generate::man(Cli::command()),
     }
 }
 
@@ -135,8 +196,8 @@ fn report(error: &Error) {
 }
 
 /// The operator's wish to stop: the first Ctrl-C, or SIGTERM. The second one ends the process at once.
-pub(crate) fn stop_on_signal() -> crossbeam_channel::Receiver<()> {
-    let (sender, receiver) = crossbeam_channel::bounded(1);
+pub(crate) fn stop_on_signal(control: &Control) {
+    let control = control.clone();
     tokio::spawn(async move {
         let mut terminate =
             match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
@@ -158,11 +219,9 @@ pub(crate) fn stop_on_signal() -> crossbeam_channel::Receiver<()> {
                 std::process::exit(i32::from(Kind::Interrupted.exit_code()));
             }
             tracing::warn!("stopping; once more to end at once");
-            // A full channel means that the wish is known already.
-            let _ = sender.try_send(());
+            control.stop();
         }
     });
-    receiver
 }
 
 #[cfg(test)]

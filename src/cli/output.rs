@@ -23,6 +23,11 @@ pub(super) struct OutputArgs {
 }
 
 impl OutputArgs {
+    /// Whether it is for people.
+    pub(super) fn is_text(&self) -> bool {
+        self.output == Output::Text
+    }
+
     /// Prints a result in the chosen form.
     pub(super) fn print(&self, text: impl FnOnce() -> String, document: impl FnOnce() -> Value) {
         match self.output {

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::operate::{SteerArgs, ThrottleArgs};
 use super::output::{OutputArgs, outcome_json, outcome_text};
-use super::plan::{PlanArgs, plan};
-use super::target::{AlterArgs, HistoryArgs};
+use super::plan::{PlanArgs, SampleArgs, plan};
+use super::target::{AlterArgs, AlterTarget, HistoryArgs};
+use crate::control::Control;
 use crate::error::Result;
 use crate::pace::Pace;
 use crate::progress::Progress;
@@ -20,6 +22,12 @@ pub(super) struct RunArgs {
     pub(super) output: OutputArgs,
     #[command(flatten)]
     history: HistoryArgs,
+    #[command(flatten)]
+    throttle: ThrottleArgs,
+    #[command(flatten)]
+    steer: SteerArgs,
+    #[command(flatten)]
+    pub(super) sample: SampleArgs,
     /// Say what would be done, as `replank plan` does
     #[arg(long, conflicts_with = "execute")]
     dry_run: bool,
@@ -44,25 +52,32 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     stop_keeps: bool,
+    #[command(flatten)]
+    pace: PaceOptions,
+}
+
+/// How fast the copy goes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct PaceOptions {
     /// How much the application may be slowed down: the number of workers, and their rests, follow from what
     /// its transactions and replank's own commits feel
     #[arg(long, value_enum, default_value = "balanced")]
-    pace: PaceArg,
+    pub(super) pace: PaceArg,
     /// Rows copied or compared in a second, at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    max_rows_per_sec: Option<u64>,
+    pub(super) max_rows_per_sec: Option<u64>,
     /// How long one chunk should take, in milliseconds; its rows follow from that
     #[arg(long, value_name = "MS", default_value_t = 50,
           value_parser = clap::value_parser!(u64).range(10..=60_000))]
-    chunk_time: u64,
+    pub(super) chunk_time: u64,
     /// Connections that copy and compare, at most
     #[arg(long, value_name = "N", default_value_t = 4,
           value_parser = clap::value_parser!(u32).range(1..=64))]
-    workers: u32,
+    pub(super) workers: u32,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum PaceArg {
+pub(super) enum PaceArg {
     /// It should not notice
     Gentle,
     /// Its latency may rise by half or by 10 ms, whichever is more
@@ -83,29 +98,37 @@ impl From<PaceArg> for Pace {
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     if args.dry_run {
-        return plan(PlanArgs { alter: args.alter, output: args.output }).await;
+        let RunArgs { alter, output, throttle, sample, pace, .. } = args;
+        return plan(PlanArgs { alter, output, throttle, sample, pace }).await;
     }
+    let AlterTarget { server, connection, mut request } = args.alter.resolve()?;
     let options = Options {
-        pace: args.pace.into(),
-        workers: args.workers as usize,
-        rows_per_second: args.max_rows_per_sec,
-        chunk_time: Duration::from_millis(args.chunk_time),
+        pace: args.pace.pace.into(),
+        workers: args.pace.workers as usize,
+        rows_per_second: args.pace.max_rows_per_sec,
+        chunk_time: Duration::from_millis(args.pace.chunk_time),
         keep_old: args.keep_old || !args.drop_old,
         restart: args.restart,
         stop_keeps: args.stop_keeps,
         history_days: args.history.days,
+        throttle: args.throttle.resolve(&connection)?,
+        postpone_cut_over: args.steer.postpones_cut_over(),
+        hooks: args.steer.hooks()?,
     };
-    let (server, mut request) = args.alter.resolve()?;
     request.revertible_for = args.revertible.map(|time| time.as_secs());
-    let stop = super::stop_on_signal();
+    let control = Control::new();
+    super::stop_on_signal(&control);
     let progress = Progress::new();
+    let table = crate::run::table(&server, &request).await?;
+    let listening = args.steer.listen(&server, &table, &progress, &control).await?;
     let shown = super::display::show(&progress);
-    let outcome = crate::run::run(&server, &request, &options, &progress, &stop).await;
-    drop(shown);
+    let outcome = crate::run::run(&server, &request, &options, &progress, &control).await;
+    drop((shown, listening));
     let outcome = outcome?;
     args.output.print(|| outcome_text(&outcome), || outcome_json(&outcome));
     if outcome.revertible_for.is_some() {
-        super::back::keep_in_step(&server, &outcome.names.source, request.lock_wait, &stop).await?;
+        let table = &outcome.names.source;
+        super::back::keep_in_step(&server, table, request.lock_wait, &control).await?;
     }
     Ok(())
 }

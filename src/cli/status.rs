@@ -1,17 +1,25 @@
 //! `replank status`.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::display::grouped;
+use super::operate::SocketArg;
 use super::output::OutputArgs;
+use super::steer::status_by_socket;
 use super::target::TableArgs;
+use crate::control::{HoldStatus, ReplicaStatus, Status, WindowStatus};
 use crate::error::Result;
 use crate::run::open;
 use crate::sql::TableName;
 use crate::state::Checkpoint;
 use crate::state::history::{Record, past_runs};
 use crate::status::{Condition, RunStatus, runs};
+
+/// Between two looks.
+const EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
@@ -21,18 +29,63 @@ pub(super) struct StatusArgs {
     pub(super) output: OutputArgs,
 }
 
-pub(super) async fn status(args: StatusArgs) -> Result<()> {
-    let (target, table) = args.table.resolve_some()?;
+#[derive(Debug, Args)]
+pub(super) struct StatusNowArgs {
+    #[command(flatten)]
+    pub(super) status: StatusArgs,
+    #[command(flatten)]
+    socket: SocketArg,
+    /// Show it again and again, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+}
+
+pub(super) async fn status(args: StatusNowArgs) -> Result<()> {
+    let StatusNowArgs { status: StatusArgs { table, output }, socket, watch } = args;
+    let (target, table) = table.resolve_some()?;
     let mut session = open(&target.server).await?;
-    let found = runs(&mut session, target.schema.as_deref(), table.as_deref()).await?;
+    let mut ticker = tokio::time::interval(EVERY);
+    loop {
+        ticker.tick().await;
+        let found = runs(&mut session, target.schema.as_deref(), table.as_deref()).await?;
+        let mut live = Vec::new();
+        for run in &found {
+            live.push(match run.condition {
+                Condition::Running(_) => {
+                    status_by_socket(&target.server, &run.names.source, &socket)
+                        .await
+                        .unwrap_or_else(|error| {
+                            tracing::debug!(%error, "asking the socket");
+                            None
+                        })
+                }
+                _ => None,
+            });
+        }
+        // A socket that was named may belong to another run.
+        for (run, live) in found.iter().zip(&mut live) {
+            live.take_if(|live| live.run != run.registry.run);
+        }
+        let runs = || found.iter().zip(&live).map(|(run, live)| (run, live.as_deref()));
+        if watch && output.is_text() {
+            // Home, and clear what was there.
+            print!("\x1b[H\x1b[J");
+        }
+        output.print(
+            || match &found[..] {
+                [] => "There is no run that has not come to its end.".to_owned(),
+                _ => runs().map(|(run, live)| text(run, live)).collect::<Vec<_>>().join("\n\n"),
+            },
+            || {
+                let runs: Vec<Value> = runs().map(|(run, live)| document(run, live)).collect();
+                json!({ "result": "done", "runs": runs })
+            },
+        );
+        if !watch {
+            break;
+        }
+    }
     session.close().await;
-    args.output.print(
-        || match &found[..] {
-            [] => "There is no run that has not come to its end.".to_owned(),
-            found => found.iter().map(text).collect::<Vec<_>>().join("\n\n"),
-        },
-        || json!({ "result": "done", "runs": found.iter().map(document).collect::<Vec<_>>() }),
-    );
     Ok(())
 }
 
@@ -55,7 +108,7 @@ pub(super) async fn list(args: StatusArgs) -> Result<()> {
         || {
             json!({
                 "result": "done",
-                "runs": found.iter().map(document).collect::<Vec<_>>(),
+                "runs": found.iter().map(|run| document(run, None)).collect::<Vec<_>>(),
                 "history": past.iter().map(past_document).collect::<Vec<_>>(),
             })
         },
@@ -84,7 +137,8 @@ fn past_document((schema, record): &(String, Record)) -> Value {
     document
 }
 
-fn text(run: &RunStatus) -> String {
+/// What is known from the database, and what the process itself says if it could be asked.
+fn text(run: &RunStatus, live: Option<&Status>) -> String {
     let RunStatus { names, registry, condition, checkpoint, chunks, misfits } = run;
     let state = match condition {
         Condition::Running(holder) => format!("running: {holder}"),
@@ -119,11 +173,43 @@ fn text(run: &RunStatus) -> String {
             ),
         ]);
     }
+    lines.extend(live.map(live_lines).unwrap_or_default());
     for misfit in misfits {
         lines.push(format!("  misfit     row {}: {}", misfit.row, misfit.why));
     }
     lines.push(format!("  next       {}", condition.next()));
     lines.join("\n")
+}
+
+fn live_lines(live: &Status) -> Vec<String> {
+    let mut lines = vec![format!(
+        "  now        {}: {} of ~{} rows, {} rows/s{}",
+        live.phase,
+        grouped(live.rows_done.unwrap_or_default()),
+        grouped(live.rows_total),
+        grouped(live.rows_per_second as u64),
+        live.eta_seconds.map(|eta| format!(", {eta:.0} s left")).unwrap_or_default()
+    )];
+    let felt = [
+        live.commit_ms.map(|ms| format!("heartbeats commit in {ms:.1} ms")),
+        live.others_per_second.map(|others| format!("{others:.0} transactions/s of others")),
+        Some(format!("stream {:.1} s behind", live.stream_lag_seconds)),
+    ];
+    let felt: Vec<String> = felt.into_iter().flatten().collect();
+    lines.push(format!("  server     {}", felt.join(", ")));
+    for hold in &live.holds {
+        let HoldStatus { source, why, since_seconds } = hold;
+        lines.push(format!("  held       by {source} for {since_seconds:.0} s: {why}"));
+    }
+    for ReplicaStatus { name, lag_seconds } in &live.replicas {
+        let lag =
+            lag_seconds.map_or("cannot be read".to_owned(), |lag| format!("{lag:.1} s behind"));
+        lines.push(format!("  replica    {name}: {lag}"));
+    }
+    for WindowStatus { at, what } in live.windows.iter().take(3) {
+        lines.push(format!("  ahead      {at}: {what}"));
+    }
+    lines
 }
 
 /// Rows done and rows in all, of the phase.
@@ -135,7 +221,7 @@ fn rows(checkpoint: &Checkpoint) -> (u64, u64) {
     }
 }
 
-fn document(run: &RunStatus) -> Value {
+fn document(run: &RunStatus, live: Option<&Status>) -> Value {
     let RunStatus { names, registry, condition, checkpoint, chunks, misfits } = run;
     json!({
         "schema": names.source.schema.as_str(),
@@ -150,6 +236,7 @@ fn document(run: &RunStatus) -> Value {
             _ => None,
         },
         "chunks": chunks,
+        "now": live,
         "checkpoint": checkpoint,
         "revertible_seconds": registry.revertible_for,
         "misfits": misfits.iter().map(|m| json!({ "row": m.row, "why": m.why })).collect::<Vec<_>>(),

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::config::{ConnectionArgs, PtDsn, Secret, SystemEnv};
+use crate::config::{Connection, ConnectionArgs, PtDsn, Secret, SystemEnv};
 use crate::error::{Error, Result};
 use crate::run::{DeferIndexes, Request};
 use crate::server::Server;
@@ -12,6 +12,7 @@ use crate::sql::TableName;
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) server: Server,
+    pub(super) connection: Connection,
     pub(super) schema: Option<String>,
     pub(super) table: Option<String>,
 }
@@ -25,6 +26,7 @@ pub(super) fn resolve(connection: ConnectionArgs, pt: Option<&PtDsn>) -> Result<
     Ok(Target {
         server: Server::new(&resolved.connection),
         schema: resolved.connection.database.clone(),
+        connection: resolved.connection,
         table: resolved.table,
     })
 }
@@ -52,6 +54,14 @@ pub(super) struct TableArgs {
 }
 
 impl TableArgs {
+    pub(super) fn new(
+        connection: ConnectionArgs,
+        positional: Option<Secret>,
+        table: Option<String>,
+    ) -> Self {
+        TableArgs { connection, positional, table }
+    }
+
     /// The server and the table.
     pub(super) fn resolve(self) -> Result<(Server, TableName)> {
         let (target, table) = self.resolve_some()?;
@@ -117,14 +127,22 @@ pub(super) struct AlterArgs {
     time_zone: Option<String>,
 }
 
+/// What is to be altered, and where.
+#[derive(Debug)]
+pub(super) struct AlterTarget {
+    pub(super) server: Server,
+    pub(super) connection: Connection,
+    pub(super) request: Request,
+}
+
 impl AlterArgs {
     /// The server and what is to be done on it.
-    pub(super) fn resolve(self) -> Result<(Server, Request)> {
+    pub(super) fn resolve(self) -> Result<AlterTarget> {
         let mut dsn = None;
         let mut statement = None;
         for positional in &self.positional {
             let text = positional.expose();
-            let slot = if is_dsn(text) { &mut dsn } else { &mut statement };
+            let slot = if PtDsn::is_one(text) { &mut dsn } else { &mut statement };
             if slot.replace(text).is_some() {
                 return Err(Error::refused(
                     "more than one statement, or more than one DSN, is given",
@@ -171,22 +189,7 @@ impl AlterArgs {
             revertible_for: None,
             defer_indexes: self.defer_indexes.into(),
         };
-        Ok((target.server, request))
-    }
-}
-
-/// Whether a positional argument is a DSN in Percona Toolkit's form: it begins with a letter and `=`.
-fn is_dsn(text: &str) -> bool {
-    matches!(text.as_bytes(), [key, b'=', ..] if key.is_ascii_alphabetic())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_dsn;
-
-    #[test]
-    fn a_dsn_is_told_from_a_statement() {
-        assert!(is_dsn("h=127.0.0.1,P=3306,D=shop,t=users"));
-        assert!(!is_dsn("ALTER TABLE users ADD c INT DEFAULT 1"));
+        let Target { server, connection, .. } = target;
+        Ok(AlterTarget { server, connection, request })
     }
 }

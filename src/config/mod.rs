@@ -16,6 +16,7 @@ mod dsn;
 mod env;
 mod option_file;
 mod pt_dsn;
+mod replica;
 mod resolve;
 #[cfg(test)]
 mod resolve_tests;

@@ -23,6 +23,11 @@ pub struct PtDsn {
 }
 
 impl PtDsn {
+    /// Whether a text is meant as such a DSN: it begins with a letter and `=`.
+    pub fn is_one(text: &str) -> bool {
+        matches!(text.as_bytes(), [key, b'=', ..] if key.is_ascii_alphabetic())
+    }
+
     /// Parses `key=value[,key=value…]`.
     ///
     /// Keys: `h` host, `P` port, `u` user, `p` password, `D` database, `t` table, `S` socket,
@@ -153,5 +158,11 @@ mod tests {
         }
         let parsed = PtDsn::parse("p=hunter2").unwrap();
         assert!(!format!("{parsed:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_dsn_is_told_from_a_statement() {
+        assert!(PtDsn::is_one("h=127.0.0.1,P=3306,D=shop,t=users"));
+        assert!(!PtDsn::is_one("ALTER TABLE users ADD c INT DEFAULT 1"));
     }
 }

@@ -169,7 +169,7 @@ fn login_name(env: &dyn Env) -> Result<String> {
 /// host or port and a socket contradict each other and are refused, except in the option file: it
 /// usually holds all of them, and there the `mysql` client's reading applies (a host that is not
 /// local means TCP, otherwise the socket).
-fn endpoint(layers: &[Settings]) -> Result<Endpoint> {
+pub(super) fn endpoint(layers: &[Settings]) -> Result<Endpoint> {
     let host = strongest(layers, |s| s.host.as_ref());
     let port = strongest(layers, |s| s.port.as_ref());
     let socket = strongest(layers, |s| s.socket.as_ref());

@@ -19,7 +19,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
 use mysql_async::prelude::Queryable;
 use tracing::{debug, info};
 
@@ -30,6 +29,7 @@ use application::Orders;
 use compare::{Comparison, compare_tables};
 use workload::{Workload, WorkloadConfig, WorkloadReport};
 
+use crate::control::Control;
 use crate::error::{Error, Kind, Result};
 use crate::pace::Pace;
 use crate::progress::Progress;
@@ -37,6 +37,7 @@ use crate::run::{Options, Outcome, Request, run};
 use crate::schema::alter::AlterStatement;
 use crate::server::{Server, ServerFacts, to_error};
 use crate::sql::TableName;
+use crate::throttle::Throttle;
 use crate::throwaway::ThrowawayServer;
 
 /// The demo's ALTER: MySQL itself can only do it by rebuilding the table while writes are blocked.
@@ -56,9 +57,6 @@ const ERRORS_SHOWN: usize = 5;
 
 /// How many of the slowest transactions the log tells of, at its debug level.
 const SLOWEST_SHOWN: usize = 20;
-
-/// How often it is looked whether the demo is to stop.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// What the demo shows.
 #[derive(Debug, Clone)]
@@ -91,8 +89,8 @@ impl Default for DemoOptions {
     }
 }
 
-/// Runs the demo. What it does is logged step by step; `progress` follows the migration. A message
-/// through `stop` ends it.
+/// Runs the demo. What it does is logged step by step; `progress` follows the migration. `control` ends
+/// it.
 ///
 /// # Errors
 /// As [`ThrowawayServer`] and [`run`]; failed if a statement of the application failed
@@ -100,27 +98,27 @@ impl Default for DemoOptions {
 pub async fn demo(
     options: DemoOptions,
     progress: &Progress,
-    stop: &Receiver<()>,
+    control: &Control,
 ) -> Result<DemoReport> {
     let table = TableName::new("demo", "orders");
     let twin = table.sibling("orders_twin");
 
-    let (throwaway, server) = unless_stopped(stop, start(&options)).await?;
+    let (throwaway, server) = unless_stopped(control, start(&options)).await?;
     info!("MySQL {} runs on port {}", throwaway.version(), throwaway.port());
     let statement = options.alter.clone().unwrap_or_else(|| ALTER.to_owned());
-    let clauses = unless_stopped(stop, clauses(&server, &statement)).await?;
+    let clauses = unless_stopped(control, clauses(&server, &statement)).await?;
 
     info!("filling {table} and its twin with {} rows each", options.rows);
     let began = Instant::now();
-    unless_stopped(stop, fill::fill(&server, &table, &twin, options.rows)).await?;
+    unless_stopped(control, fill::fill(&server, &table, &twin, options.rows)).await?;
     info!("filled in {:.1} s", began.elapsed().as_secs_f64());
 
     let mut config =
         WorkloadConfig::new(table.clone(), Some(twin.clone()), Arc::new(Orders), options.rows);
     (config.writers, config.rate) = (options.writers, options.rate);
     info!("starting {} writers, each changing both tables in its transactions", options.writers);
-    let workload = unless_stopped(stop, Workload::start(&server, config)).await?;
-    unless_stopped(stop, pass(WARM_UP + BASELINE)).await?;
+    let workload = unless_stopped(control, Workload::start(&server, config)).await?;
+    unless_stopped(control, pass(WARM_UP + BASELINE)).await?;
 
     info!("ALTER TABLE {table} {clauses}");
     let request = Request {
@@ -141,25 +139,28 @@ pub async fn demo(
         restart: false,
         stop_keeps: false,
         history_days: 0,
+        throttle: Throttle::default(),
+        postpone_cut_over: false,
+        hooks: None,
     };
     let migration_began = Instant::now();
-    let outcome = Box::pin(run(&server, &request, &how, progress, stop)).await?;
+    let outcome = Box::pin(run(&server, &request, &how, progress, control)).await?;
     let migration_ended = Instant::now();
     // The run enters its last phase with the swap.
     let cut_over_began = progress.snapshot().phase_began - outcome.tally.cut_over;
 
     info!("swapped after {:.1} s; the application goes on", outcome.took.as_secs_f64());
-    unless_stopped(stop, pass(AFTERWARDS)).await?;
+    unless_stopped(control, pass(AFTERWARDS)).await?;
     let baseline = workload.began() + WARM_UP..migration_began;
     let written = workload.stop().await?;
     refuse_errors(&written)?;
 
     info!("the application has stopped without an error; altering the twin with MySQL's own ALTER");
     let began = Instant::now();
-    unless_stopped(stop, alter_natively(&server, &twin, &clauses)).await?;
+    unless_stopped(control, alter_natively(&server, &twin, &clauses)).await?;
     let native = began.elapsed();
     info!("altered in {:.1} s; comparing {table} with its twin row by row", native.as_secs_f64());
-    let comparison = unless_stopped(stop, compare_tables(&server, &table, &twin)).await?;
+    let comparison = unless_stopped(control, compare_tables(&server, &table, &twin)).await?;
     refuse_difference(&comparison)?;
 
     let Outcome { tally, took, .. } = outcome;
@@ -253,21 +254,11 @@ async fn pass(time: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Does `work`, but gives it up when a message comes through `stop`. The channel cannot be awaited
-/// without taking the message from whoever else waits, so it is looked at.
-async fn unless_stopped<T>(
-    stop: &Receiver<()>,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let stopped = async {
-        let mut look = tokio::time::interval(LOOK);
-        while stop.try_recv().is_err() {
-            look.tick().await;
-        }
-    };
+/// Does `work`, but gives it up when the demo is to stop.
+async fn unless_stopped<T>(control: &Control, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         result = work => result,
-        () = stopped => Err(Error::new(Kind::Interrupted, "the demo was stopped on request")),
+        () = control.ends() => Err(Error::new(Kind::Interrupted, "the demo was stopped on request")),
     }
 }
 
@@ -276,13 +267,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_stop_ends_work_that_would_not_end_and_a_gone_sender_does_not() {
-        let (sender, stop) = crossbeam_channel::bounded(1);
-        sender.send(()).unwrap();
-        let error = unless_stopped(&stop, std::future::pending::<Result<()>>()).await.unwrap_err();
+    async fn a_stop_ends_work_that_would_not_end() {
+        let control = Control::new();
+        assert!(unless_stopped(&control, std::future::ready(Ok(()))).await.is_ok());
+        control.stop();
+        let error =
+            unless_stopped(&control, std::future::pending::<Result<()>>()).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Interrupted);
-        drop(sender);
-        assert!(unless_stopped(&stop, pass(LOOK * 2)).await.is_ok());
     }
 
     #[test]

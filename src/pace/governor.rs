@@ -47,6 +47,15 @@ const FEW: f64 = 20.0;
 const FORGET: f64 = 0.9995;
 
 impl Pace {
+    /// Its name on the command line, in status and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pace::Gentle => "gentle",
+            Pace::Balanced => "balanced",
+            Pace::Fast => "fast",
+        }
+    }
+
     /// The longest commit that is accepted, given that before the copy.
     fn longest_commit(self, before: Duration) -> Duration {
         match self {
@@ -67,7 +76,7 @@ impl Pace {
 }
 
 /// What was measured in a window of time.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Window {
     /// Nine of ten heartbeats were committed within this; None if too few were sent.
     pub commit: Option<Duration>,
@@ -77,6 +86,8 @@ pub struct Window {
     pub rows: f64,
     /// Whether changed keys pile up faster than they are replayed.
     pub falling_behind: bool,
+    /// What else the server or its replicas suffer from.
+    pub strain: Option<&'static str>,
 }
 
 /// Says how much of the server the copy may have, window by window: additive increase, multiplicative decrease,
@@ -127,6 +138,15 @@ impl Governor {
         self.share
     }
 
+    /// Changes how many workers there may be at most.
+    pub fn limit(&mut self, most_workers: usize) {
+        self.most = most_workers.max(1) as f64;
+        if self.share > self.most {
+            self.share = self.most;
+            self.trial = None;
+        }
+    }
+
     /// How long a single worker rests after work that took this long.
     pub fn rest(&self, took: Duration) -> Duration {
         if self.share >= 1.0 { Duration::ZERO } else { took.mul_f64(1.0 / self.share - 1.0) }
@@ -156,6 +176,8 @@ impl Governor {
         let limit = self.pace.longest_commit(self.commit_before);
         if window.falling_behind {
             Some("replay has to catch up")
+        } else if window.strain.is_some() && self.pace != Pace::Fast {
+            window.strain
         } else if !self.is_shared() {
             // Nobody is there to be disturbed.
             None
@@ -200,7 +222,7 @@ impl Governor {
             } else {
                 self.trial = None;
                 if window.rows < before * WORTH {
-                    self.share -= 1.0;
+                    self.share = (self.share - 1.0).max(1.0);
                     self.wait_before_another_trial();
                 }
             }
@@ -243,6 +265,7 @@ mod tests {
                 others: self.wanted * (1.0 - self.cost * share).max(0.0),
                 rows: (self.one * share).min(self.all),
                 falling_behind: false,
+                strain: None,
             }
         }
 

@@ -26,6 +26,11 @@ impl Sizer {
         Sizer { target, rows: rows.clamp(MIN_ROWS, max), max }
     }
 
+    /// Aims at another time from now on.
+    pub fn aim(&mut self, target: Duration) {
+        self.target = target;
+    }
+
     /// The number of rows to ask for.
     pub fn rows(&self) -> u64 {
         self.rows

@@ -57,9 +57,7 @@ pub async fn replay(
     keys: &[Key],
     transaction: Transaction,
 ) -> Work<Duration> {
-    if !context.plan.preserved.is_empty() {
-        preserving::replay(session, context, keys, transaction).await
-    } else if context.plan.key_is_only_unique() {
+    if context.plan.preserved.is_empty() && context.plan.key_is_only_unique() {
         replace(session, context, keys, transaction).await
     } else {
         delete_and_insert(session, context, keys, transaction).await
@@ -123,13 +121,22 @@ async fn delete_and_insert(
     for _ in 0..MAX_PULLS {
         let wanted = plan.key.source.in_list(&keys)?;
         transaction.begin(session).await?;
+        let insert = match plan.preserved.is_empty() {
+            true => plan.insert_select("INSERT", &plan.names.shadow.to_string()) + &wanted,
+            false => preserving::assemble(session, context, &keys, &wanted).await?,
+        };
         delete(session, context, &keys).await?;
-        let insert = plan.insert_select("INSERT", &plan.names.shadow.to_string()) + &wanted;
         if finish(session, context, &insert, &wanted, &mut keys).await? {
             return Ok(began.elapsed());
         }
     }
-    Err(endless(context, &keys).into())
+    Err(Error::failed(format!(
+        "rows of {} kept meeting equal values in a unique index while {} keys were replayed",
+        context.plan.names.source,
+        keys.len()
+    ))
+    .remedy("Start again at a quieter time.")
+    .into())
 }
 
 /// The last statement of a batch, and its COMMIT. If it meets a duplicate, everything is rolled back, the
@@ -159,15 +166,6 @@ async fn finish(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-fn endless(context: &Context, keys: &[Key]) -> Error {
-    Error::failed(format!(
-        "rows of {} kept meeting equal values in a unique index while {} keys were replayed",
-        context.plan.names.source,
-        keys.len()
-    ))
-    .remedy("Start again at a quieter time.")
 }
 
 async fn delete(session: &mut Session, context: &Context, keys: &[Key]) -> Work<()> {

@@ -9,47 +9,31 @@
 //! between them has changed at a position above `V`, so that its key stays due. The shadow table's rows are
 //! locked before.
 
-use std::time::{Duration, Instant};
-
 use mysql_async::prelude::Queryable;
 
-use super::{MAX_PULLS, Transaction, delete, endless, finish};
 use crate::key::Key;
 use crate::scratch;
 use crate::server::Session;
 use crate::sql::list;
 use crate::work::{Context, KEPT, Work};
 
-/// As [`super::replay`].
-pub(super) async fn replay(
+/// Puts the rows together that the shadow table is to hold for these keys, for which `wanted` holds in the
+/// source. Returns the statement that brings them there when it has made room.
+pub(super) async fn assemble(
     session: &mut Session,
     context: &Context,
     keys: &[Key],
-    transaction: Transaction,
-) -> Work<Duration> {
-    let began = Instant::now();
+    wanted: &str,
+) -> Work<String> {
     let plan = &context.plan;
-    let mut keys = keys.to_vec();
     let written: Vec<String> =
         plan.columns.written().map(|(target, _)| target.to_string()).collect();
     let all =
         list(written.iter().cloned().chain(plan.preserved.iter().map(|c| c.name.to_string())));
-    for _ in 0..MAX_PULLS {
-        let wanted = plan.key.source.in_list(&keys)?;
-        transaction.begin(session).await?;
-        hold(session, context, &keys).await?;
-        assemble(session, context, &wanted, &written, &all).await?;
-        delete(session, context, &keys).await?;
-        let insert = format!(
-            "INSERT INTO {} ({all}) SELECT {all} FROM {}",
-            plan.names.shadow,
-            scratch::name(context)
-        );
-        if finish(session, context, &insert, &wanted, &mut keys).await? {
-            return Ok(began.elapsed());
-        }
-    }
-    Err(endless(context, &keys).into())
+    hold(session, context, keys).await?;
+    fill(session, context, wanted, &written, &all).await?;
+    let (shadow, scratch) = (&plan.names.shadow, scratch::name(context));
+    Ok(format!("INSERT INTO {shadow} ({all}) SELECT {all} FROM {scratch}"))
 }
 
 /// Locks the rows of the shadow table. If an earlier attempt has lost its connection while it was
@@ -65,7 +49,7 @@ async fn hold(session: &mut Session, context: &Context, keys: &[Key]) -> Work<()
 
 /// Fills the scratch table with the source's rows for which `wanted` holds, as the shadow table is to hold
 /// them.
-async fn assemble(
+async fn fill(
     session: &mut Session,
     context: &Context,
     wanted: &str,

@@ -16,18 +16,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
 use mysql_async::prelude::Queryable;
 
 use super::broom::Broom;
 use super::engine::Engine;
 use super::guarding::{Goal, Guarding, not_lossless};
-use super::pacing::Allowance;
 use super::prepare::{Prepared, open, settings, terms};
 use super::resume::{Earlier, earlier_run, has_binlog, look};
 use super::start::Start;
 use super::tally::Tally;
 use super::{finish, mark_old};
+use crate::control::{Control, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::pace::Pace;
 use crate::plan::{Names, Plan};
@@ -38,6 +37,7 @@ use crate::server::{PATIENCE, RunLock, Server, ServerFacts, Session, to_error};
 use crate::sql::TableName;
 use crate::state::history::{Ending, Record};
 use crate::state::{Command, Misfit, Part, StateTable, Terms, marked_source};
+use crate::throttle::Throttle;
 use crate::work::Context;
 
 /// How long the process that guards is given to stop for a revert.
@@ -97,7 +97,7 @@ pub async fn guard(
     table: &TableName,
     options: &BackOptions,
     progress: &Progress,
-    stop: &Receiver<()>,
+    control: &Control,
 ) -> Result<()> {
     let mut session = open(server).await?;
     let mut lock = RunLock::acquire_within(PATIENCE, server, table).await?;
@@ -119,7 +119,7 @@ pub async fn guard(
         let minutes = way.left.as_secs().div_ceil(60);
         let names = &way.prepared.context.plan.names;
         tracing::info!(minutes, "{} is kept in step with {}", names.shadow, names.source);
-        let engine = engine(server, &way.prepared, options, progress, stop);
+        let engine = engine(server, &way.prepared, options, progress, control);
         engine.execute(way.start, guarding, &mut lock).await.map_err(|error| {
             error
                 .remedy(
@@ -150,7 +150,7 @@ pub async fn revert(
     table: &TableName,
     options: &BackOptions,
     progress: &Progress,
-    stop: &Receiver<()>,
+    control: &Control,
 ) -> Result<Reverted> {
     let began = Instant::now();
     let mut session = open(server).await?;
@@ -170,7 +170,7 @@ pub async fn revert(
             .remedy("Rename it, or remove what earlier reverts have left with `replank cleanup --old`."));
         }
         let guarding = Guarding::new(Goal::Revert { accept_loss: options.accept_loss }, way.noted)?;
-        let engine = engine(server, &way.prepared, options, progress, stop);
+        let engine = engine(server, &way.prepared, options, progress, control);
         let tally = engine.execute(way.start, guarding, &mut lock).await.map_err(|error| {
             error
                 .remedy("The new table still serves the application. Revert again, or go on with `replank guard`.")
@@ -219,12 +219,19 @@ fn engine<'a>(
     prepared: &'a Prepared,
     options: &BackOptions,
     progress: &'a Progress,
-    stop: &'a Receiver<()>,
+    control: &'a Control,
 ) -> Engine<'a> {
     let lock_wait = options.lock_wait;
     // Nothing is copied, so nothing has to be held back.
-    let allowance = Allowance { pace: Pace::Fast, workers: 1, rows_per_second: None };
-    Engine { server, prepared, allowance, chunk_time: BATCH_TIME, lock_wait, progress, stop }
+    let settings = Settings {
+        pace: Pace::Fast,
+        workers: 1,
+        rows_per_second: None,
+        chunk_time: BATCH_TIME,
+        throttle: Throttle::default(),
+        postpone_cut_over: false,
+    };
+    Engine { server, prepared, settings, lock_wait, progress, control, hooks: None }
 }
 
 /// Whether a table carries the mark of one that has been set aside for good.

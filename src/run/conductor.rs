@@ -3,35 +3,38 @@
 //!
 //! It is a loop of two steps: hand out work to whoever is idle, then wait for the next event. All state
 //! of the run lives here, so nothing needs a lock; all I/O is done by the hands and the stream. The
-//! decisions of the cut-over are in the module `cut_over`.
+//! decisions of the cut-over are in the module `cut_over`, those about who does what in `hand_out`.
 
 mod cut_over;
 mod hand_out;
+mod hearing;
+mod telling;
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select};
 
-use super::checkpointing::{Checkpointing, Place};
+use super::checkpointing::Checkpointing;
 use super::copying::Copying;
 use super::guarding::{Goal, Guarding};
 use super::hands::Hands;
 use super::heart::{Heart, Need};
 use super::indexing::Indexing;
-use super::job::{Message, Report, Role};
+use super::job::{Message, Role};
 use super::pacing::{Allowance, Pacing};
 use super::start::Start;
 use super::swapping::{Step, Swapping};
 use super::tally::Tally;
 use super::verifying::Verifying;
+use crate::control::{Control, Ending, Orders};
 use crate::error::{Error, Kind, Result};
-use crate::indexes::Built;
 use crate::key::Key;
-use crate::ledger::{Ledger, Seq};
+use crate::ledger::{Ledger, Range, Seq};
 use crate::pace::Sizer;
 use crate::progress::{Phase, Progress};
-use crate::state::{Checkpoint, Command, now};
 use crate::stream::Delivery;
+use crate::throttle::Beats;
 
 /// The least time between two replays, in which changes of one row collapse into one.
 const COALESCE: Duration = Duration::from_millis(50);
@@ -54,19 +57,25 @@ const EDGES_AHEAD: usize = 2;
 pub(crate) struct Inputs {
     pub(crate) deliveries: Receiver<Result<Delivery>>,
     pub(crate) messages: Receiver<Message>,
-    pub(crate) stop: Receiver<()>,
 }
 
-/// Limits that the operator set.
+/// What does not change while a run goes on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    pub(crate) chunk_time: Duration,
     pub(crate) lock_wait: Duration,
-    pub(crate) allowance: Allowance,
     /// How many indexes are to be built after the copy.
     pub(crate) deferred: usize,
     /// Replaying several batches at once is right only where rows cannot stand in each other's way.
     pub(crate) parallel_replay: bool,
+}
+
+/// What the conductor shares with those who watch and steer the run.
+pub(crate) struct Shared {
+    pub(crate) progress: Progress,
+    pub(crate) control: Control,
+    /// The orders that the run begins with.
+    pub(crate) orders: Orders,
+    pub(crate) beats: Beats,
 }
 
 pub(crate) struct Conductor {
@@ -78,12 +87,16 @@ pub(crate) struct Conductor {
     indexing: Indexing,
     verifying: Verifying,
     swapping: Swapping,
+    /// The chunks that a sample has copied.
+    sampled: VecDeque<Range<Key>>,
     batch_sizer: Sizer,
     last_replay: Instant,
     replays: usize,
     limits: Limits,
     guarding: Guarding,
     pacing: Pacing,
+    control: Control,
+    orders: Orders,
     progress: Progress,
     tally: Tally,
     phase_began: Instant,
@@ -94,8 +107,6 @@ pub(crate) struct Conductor {
     /// A transaction that may have changed any row: a verification that begins when it is visible finds
     /// them.
     unknown: Option<Seq>,
-    /// Whether another process asked this one to stop.
-    told_to_stop: bool,
 }
 
 impl Conductor {
@@ -104,31 +115,34 @@ impl Conductor {
         hands: Hands,
         limits: Limits,
         guarding: Guarding,
-        progress: Progress,
+        shared: Shared,
     ) -> Self {
-        let chunk = Sizer::new(limits.chunk_time, 1_000, MAX_CHUNK);
+        let Shared { progress, control, orders, beats } = shared;
+        let chunk_time = orders.chunk_time;
         Conductor {
             ledger: start.ledger(),
             hands,
-            heart: Heart::after(start.last_heartbeat),
+            heart: Heart::after(start.last_heartbeat, beats),
             phase: Phase::Copy,
-            copying: Copying::new(chunk),
+            copying: Copying::new(Sizer::new(chunk_time, 1_000, MAX_CHUNK)),
             indexing: Indexing::new(limits.deferred),
-            verifying: Verifying::new(Sizer::new(limits.chunk_time * COMPARED, 1_000, MAX_CHUNK)),
+            verifying: Verifying::new(Sizer::new(chunk_time * COMPARED, 1_000, MAX_CHUNK)),
             swapping: Swapping::new(limits.lock_wait),
-            batch_sizer: Sizer::new(limits.chunk_time, 200, MAX_BATCH),
+            sampled: VecDeque::new(),
+            batch_sizer: Sizer::new(chunk_time, 200, MAX_BATCH),
             last_replay: Instant::now(),
             replays: 0,
             limits,
             guarding,
-            pacing: Pacing::new(limits.allowance),
+            pacing: Pacing::new(allowance(&orders)),
+            control,
+            orders,
             progress,
             tally: Tally::default(),
             phase_began: Instant::now(),
             checkpointing: Checkpointing::new(start.position.clone(), start.behind_swap),
             proof: Some(start.last_heartbeat).filter(|last| *last > 0),
             unknown: None,
-            told_to_stop: false,
             start,
         }
     }
@@ -139,12 +153,10 @@ impl Conductor {
     /// Interrupted on a stop; otherwise as the hand or the stream that failed reported it.
     pub(crate) fn conduct(mut self, inputs: Inputs) -> Result<Tally> {
         self.progress.enter(Phase::Copy);
-        let mut stopping = false;
         let unwanted = crossbeam_channel::never();
-        while self.swapping.step != Step::Swapped && !self.is_guarded_enough() {
-            if stopping && !self.swapping.is_swapping() {
-                return Err(Error::new(Kind::Interrupted, "stopped on request"));
-            }
+        let bell = self.control.bell().clone();
+        while self.swapping.step != Step::Swapped && !self.is_enough() {
+            self.follow_orders()?;
             self.advance()?;
             self.hand_out();
             self.publish();
@@ -165,10 +177,9 @@ impl Conductor {
                     Ok(message) => self.reported(message)?,
                     Err(_) => return Err(Error::failed("every connection to the server has ended")),
                 },
-                recv(inputs.stop) -> _ => stopping = true,
+                recv(bell) -> _ => {}
                 default(pause) => {}
             }
-            stopping |= self.told_to_stop;
         }
         self.close_phase();
         self.progress.enter(Phase::Done);
@@ -180,155 +191,28 @@ impl Conductor {
         Ok(self.tally)
     }
 
-    // ---- events -------------------------------------------------------------------------------
-
-    fn delivered(&mut self, delivery: Delivery) -> Result<()> {
-        for (key, seq) in delivery.changes {
-            self.verifying.change(&key, seq);
-            self.ledger.change(key, seq);
-        }
-        // What stands before this process's first heartbeat was meant for an earlier one.
-        let addressed = self.heart.seen() > self.start.last_heartbeat;
-        if addressed && delivery.commands.contains(&Command::Stop) {
-            tracing::warn!("another process asks this one to stop");
-            self.told_to_stop = true;
-        }
-        if let Some(seq) = delivery.swapped {
-            self.checkpointing.swapped(seq);
-        }
-        for (id, seq) in delivery.heartbeats {
-            self.prove(id)?;
-            self.ledger.heartbeat_seen(id, seq);
-            self.heart.came_back(id, seq);
-        }
-        self.ledger.transaction_end(delivery.received);
-        self.checkpointing.delivered(delivery.boundary, &delivery.xa);
-        if delivery.statement {
-            self.guarding.permit_statement()?;
-        }
-        self.unknown = delivery.unknown.or(self.unknown);
-        self.verifying.judge(&mut self.ledger, self.heart.seen())
-    }
-
-    /// A run that goes on has to find the last heartbeat of before in the binlog: else this is not the
-    /// binlog that it was reading, and changes may be missing from it.
-    fn prove(&mut self, id: u64) -> Result<()> {
-        match self.proof {
-            Some(last) if id == last => self.proof = None,
-            Some(last) if id > last => {
-                return Err(Error::failed(format!(
-                    "the binlog does not hold heartbeat {last}, which the stopped run had written: it \
-                     was reset, or this is another server"
-                ))
-                .remedy("Start over with --restart.")
-                .keeping_progress());
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// On the way back, the run's own RENAME has to have come before this process's heartbeats: up to there,
-    /// no row of the source counts.
-    fn prove_swap(&self) -> Result<()> {
-        if self.heart.seen() <= self.start.last_heartbeat || self.checkpointing.knows_swap() {
+    /// Does what the operator, and what watches the server, have asked for meanwhile.
+    fn follow_orders(&mut self) -> Result<()> {
+        let Some(orders) = self.control.orders() else { return Ok(()) };
+        self.copying.sizer.aim(orders.chunk_time);
+        self.verifying.sizer.aim(orders.chunk_time * COMPARED);
+        self.pacing.allow(allowance(&orders), self.ledger.received());
+        self.orders = orders;
+        if self.swapping.is_swapping() {
             return Ok(());
         }
-        Err(Error::failed("the binlog does not hold the swap of the tables where it has to be")
-            .remedy(
-                "`replank cleanup` gives the revert up; please report this with the output of -vv.",
-            )
-            .keeping_progress())
-    }
-
-    fn reported(&mut self, message: Message) -> Result<()> {
-        self.hands.done(message.from);
-        if let Step::Draining { granted, .. } | Step::Swapping { granted, .. } = &self.swapping.step
-        {
-            tracing::debug!(under_lock = ?granted.elapsed(), backlog = self.ledger.backlog(),
-                from = ?message.from, report = message.report.name(), "cut-over");
-        }
-        match message.report {
-            Report::Edge(edge) if self.phase == Phase::Copy => self.copying.found(edge),
-            Report::Edge(edge) => self.verifying.found(edge),
-            Report::Copied { chunk, rows, took } => {
-                self.pacing.worked(rows, took, 1);
-                self.ledger.finish_chunk(chunk);
-                self.copying.sizer.observe(rows, took);
-                self.tally.rows_copied += rows;
+        match &self.orders.ending {
+            None => Ok(()),
+            Some(Ending::Stop | Ending::Abort) => {
+                Err(Error::new(Kind::Interrupted, "stopped on request"))
             }
-            Report::CopyConflicts { chunk, range, keys } => {
-                self.copying.block(&mut self.ledger, chunk, range, keys);
-            }
-            Report::Replayed { batch, keys, took, misfits } => {
-                let replayed = self.ledger.batch_done(batch);
-                self.guarding.replayed(&replayed, misfits);
-                self.verifying.replayed(replayed);
-                self.batch_sizer.observe(keys as u64, took);
-                self.pacing.replayed();
-                self.tally.keys_replayed += keys as u64;
-                self.replays -= 1;
-            }
-            Report::ReplayDeferred { batch } => {
-                self.ledger.batch_failed(batch);
-                self.replays -= 1;
-            }
-            Report::IndexesBuilt(Built::All) => self.indexing.done(),
-            Report::IndexesBuilt(Built::LogFull) => self.indexing.begin_again_quietly(),
-            Report::ShareBuilt(share) => self.indexing.looked(share),
-            Report::RangeCompared { ticket, compared, took } => {
-                self.pacing.worked(compared.rows, took, 0);
-                self.verifying.sizer.observe(compared.rows, took);
-                self.tally.rows_verified += compared.rows;
-                self.verifying.compared(&mut self.ledger, ticket, compared);
-            }
-            Report::KeysCompared { keys, compared } => self.keys_compared(keys, compared),
-            Report::Heartbeat { id } => {
-                let took = self.heart.committed();
-                self.pacing.committed(took);
-                self.ledger.heartbeat_acked(id);
-            }
-            Report::Lock(granted) => self.lock_answered(granted)?,
-            Report::AutoIncrementCarried => {}
-            Report::Unlocked => self.attempt_ended("the last changes did not arrive in time")?,
-            Report::AttemptFailed { batch, error } => {
-                if let Some(batch) = batch {
-                    self.ledger.batch_failed(batch);
-                    self.replays -= 1;
-                }
-                self.attempt_ended(&error.to_string())?;
-            }
-            Report::Swapped => {
-                if let Step::Swapping { asked, granted } = self.swapping.step {
-                    self.swapping.lock_queued = granted - asked;
-                    self.swapping.lock_held = granted.elapsed();
-                }
-                self.swapping.step = Step::Swapped;
-            }
-            // While the rename is under way only its own answer counts.
-            Report::Failed(error)
-                if self.swapping.is_swapping() && message.from != Role::Cutter =>
-            {
-                tracing::warn!(%error, "during the swap");
-            }
-            Report::Failed(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    fn keys_compared(&mut self, keys: Vec<Key>, compared: crate::verify::Compared) {
-        if let Step::Draining { looking, .. } = &mut self.swapping.step {
-            // Under the lock nothing changes: what differs now is replayed and looked at again.
-            *looking = (!compared.differing.is_empty()).then_some(keys);
-            for key in compared.differing {
-                self.ledger.touch(key);
-            }
-        } else {
-            self.verifying.looked(keys, compared, self.heart.next());
+            Some(Ending::Critical(why)) => Err(Error::failed(format!(
+                "the load of the server is critical (--critical-load): {why}"
+            ))
+            .remedy("Give the same command again when the server is at ease: it goes on from here.")
+            .keeping_progress()),
         }
     }
-
-    // ---- decisions ----------------------------------------------------------------------------
 
     /// Goes on to the next phase or step where the present one is complete.
     fn advance(&mut self) -> Result<()> {
@@ -345,7 +229,7 @@ impl Conductor {
         }
         let certain = self.unknown.is_none_or(|seq| seq <= self.ledger.visible());
         match self.phase {
-            Phase::Copy if self.guarding.goal() != Goal::Migrate => {
+            Phase::Copy if self.guarding.goes_back() => {
                 let phase = match self.guarding.goal() {
                     Goal::Revert { .. } => Phase::CutOver,
                     _ => Phase::Guard,
@@ -354,7 +238,7 @@ impl Conductor {
             }
             // The swap waited for every transaction on the new table to end, so what was prepared before it
             // has changed other tables.
-            Phase::Guard | Phase::CutOver if self.guarding.goal() != Goal::Migrate => {
+            Phase::Guard | Phase::CutOver if self.guarding.goes_back() => {
                 self.unknown = None;
                 self.prove_swap()?;
                 if !self.swapping.reserves_replay() {
@@ -363,6 +247,12 @@ impl Conductor {
                 if self.phase == Phase::CutOver {
                     self.advance_cut_over();
                 }
+            }
+            // A sample ends between two chunks, and compares what it has copied.
+            Phase::Copy if self.is_sampled() => {
+                let sampled = std::mem::take(&mut self.sampled);
+                self.verifying = self.verifying.of(sampled);
+                self.enter(if self.indexing.is_done() { Phase::Verify } else { Phase::Index });
             }
             Phase::Copy if certain && self.ledger.is_copied() && !self.copying.is_blocked() => {
                 self.unknown = None;
@@ -431,7 +321,8 @@ impl Conductor {
             || self.verifying.wants_heartbeat()
         {
             Need::Urgent
-        } else if self.phase == Phase::CutOver || self.pacing.is_watching() {
+        } else if (self.phase == Phase::CutOver && !self.is_put_off()) || self.pacing.is_watching()
+        {
             Need::Watchful
         } else if self.ledger.wants_heartbeat() || self.phase < Phase::CutOver {
             Need::Wanted
@@ -454,66 +345,38 @@ impl Conductor {
         heartbeat.min(rest).clamp(Duration::from_millis(1), COALESCE)
     }
 
-    /// A checkpoint, if one is due. There is none under the cut-over's lock, where every byte of a commit
-    /// is waited for.
-    fn checkpoint(&mut self) -> Option<Checkpoint> {
-        if !self.checkpointing.is_due() || self.swapping.reserves_replay() {
-            return None;
-        }
-        self.checkpointing.begun();
-        let Place { position, behind_swap } = self.checkpointing.place(self.ledger.safe_position());
-        let shown = self.progress.snapshot();
-        Some(Checkpoint {
-            position,
-            behind_swap,
-            phase: self.phase,
-            rows_copied: shown.rows_copied,
-            rows_estimated: shown.rows_estimated,
-            rows_verified: shown.rows_verified,
-            keys_replayed: shown.keys_replayed,
-            backlog: shown.backlog,
-            waiting: self.waiting(),
-            pace: self.pacing.words(),
-            written: now(),
-        })
-    }
-
     /// Whether so many changed keys wait that no more are taken from the stream: it waits then, and memory stays
     /// bounded. While nothing is being replayed it goes on, for what is due may wait for a heartbeat.
     fn is_full(&self) -> bool {
         self.ledger.backlog() >= MAX_BACKLOG && self.replays > 0
     }
 
-    fn is_guarded_enough(&self) -> bool {
-        self.phase == Phase::Guard && self.guarding.is_over()
-    }
-
-    fn waiting(&self) -> Option<String> {
-        if self.phase == Phase::Guard {
-            return self.guarding.words();
-        }
-        if self.phase == Phase::Index {
-            return Some(self.indexing.words());
-        }
-        match &self.swapping.step {
-            Step::Pausing { .. } => Some("pausing before the next cut-over attempt".to_owned()),
-            Step::CatchingUp { .. } if self.phase == Phase::CutOver => {
-                Some("waiting for a quiet moment".to_owned())
+    /// Whether a guard's or a sample's end has come.
+    fn is_enough(&self) -> bool {
+        match self.guarding.goal() {
+            Goal::Guard { .. } => self.phase == Phase::Guard && self.guarding.is_over(),
+            // A build that has begun is waited for, so that it is not left to the server alone.
+            Goal::Sample { .. } => {
+                (self.phase != Phase::Index && self.guarding.has_seen_enough())
+                    || (self.phase == Phase::Verify && self.verifying.has_compared_all())
             }
-            Step::Locking { .. } => Some("waiting for the table lock".to_owned()),
-            _ => None,
+            Goal::Migrate | Goal::Revert { .. } => false,
         }
     }
 
-    fn publish(&self) {
-        self.progress.update(|snapshot| {
-            snapshot.rows_copied = self.start.rows_copied + self.tally.rows_copied;
-            snapshot.rows_verified = self.tally.rows_verified;
-            snapshot.keys_replayed = self.start.keys_replayed + self.tally.keys_replayed;
-            snapshot.backlog = self.ledger.backlog() as u64;
-            snapshot.stream_lag = self.heart.lag();
-            snapshot.waiting = self.waiting();
-            snapshot.pace = self.pacing.words();
-        });
+    /// Whether a sample has copied all that it is to copy, and no chunk is under way.
+    fn is_sampled(&self) -> bool {
+        matches!(self.guarding.goal(), Goal::Sample { .. })
+            && self.hands.busy_copiers() == 0
+            && self.hands.is_idle(Role::Scout)
+            && (self.guarding.has_copied_enough() || self.ledger.is_copied())
+    }
+}
+
+fn allowance(orders: &Orders) -> Allowance {
+    Allowance {
+        pace: orders.pace,
+        workers: orders.workers,
+        rows_per_second: orders.rows_per_second,
     }
 }

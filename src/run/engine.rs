@@ -3,36 +3,43 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
-
-use super::conductor::{Conductor, Inputs, Limits};
+use super::conductor::{Conductor, Inputs, Limits, Shared};
 use super::crew::{Crew, Strength};
 use super::guarding::Guarding;
 use super::job::{Message, Report, Role};
-use super::pacing::Allowance;
 use super::prepare::{Prepared, open};
 use super::start::Start;
 use super::tally::Tally;
+use crate::control::{Control, Settings, Status, Subject};
 use crate::error::{Error, Kind, Result};
+use crate::hooks::{Hooks, NOT_ASKED, Point, herald};
 use crate::progress::{Phase, Progress};
 use crate::server::{RunLock, Server, end_marked, to_error};
 use crate::state::Part;
 use crate::stream::{Stream, StreamConfig, Watch};
+use crate::throttle::{Beats, Watcher};
 
 /// See the [module documentation](self).
 pub(crate) struct Engine<'a> {
     pub(crate) server: &'a Server,
     pub(crate) prepared: &'a Prepared,
-    /// How much of the server it may take.
-    pub(crate) allowance: Allowance,
-    /// How long one chunk should take.
-    pub(crate) chunk_time: Duration,
+    /// What it keeps to when nothing else has been said.
+    pub(crate) settings: Settings,
     /// Seconds that one attempt at the cut-over may keep the application waiting.
     pub(crate) lock_wait: u32,
     pub(crate) progress: &'a Progress,
-    /// A message through it ends the run.
-    pub(crate) stop: &'a Receiver<()>,
+    /// How it is steered.
+    pub(crate) control: &'a Control,
+    /// The operator's own programs.
+    pub(crate) hooks: Option<&'a Hooks>,
 }
+
+/// How long the watcher may take to answer what was asked last.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+
+/// Hands that copy are there for as many workers as the operator may ask for later; those that are not needed have
+/// no connection.
+const MOST_WORKERS: usize = 64;
 
 impl Engine<'_> {
     /// Runs until the goal is reached.
@@ -45,8 +52,37 @@ impl Engine<'_> {
         guarding: Guarding,
         lock: &mut RunLock,
     ) -> Result<Tally> {
-        if self.stop.try_recv().is_ok() {
+        let Prepared { context, registry, .. } = self.prepared;
+        let source = &context.plan.names.source;
+        let subject = Subject {
+            schema: source.schema.as_str().to_owned(),
+            table: source.table.as_str().to_owned(),
+            alter: registry.alter.clone(),
+            run: registry.run.clone(),
+            server: self.server.display().to_owned(),
+            goes_back: guarding.goes_back(),
+        };
+        self.control.begin(self.settings.clone(), subject);
+        if self.control.ending().is_some() {
             return Err(Error::new(Kind::Interrupted, "stopped on request"));
+        }
+        // Nothing is copied before it is known whether it may be.
+        let beats = Beats::default();
+        let mut watcher =
+            Watcher::new(self.server, &context.state, self.control, self.progress, &beats);
+        watcher.look().await;
+        if let Some(hooks) = self.hooks {
+            let status = Status::of(self.progress, self.control);
+            let asked = tokio::select! {
+                asked = hooks.call(Point::BeforeCopy, None, &status) => asked,
+                () = self.control.ends() => {
+                    Err(Error::new(Kind::Interrupted, "stopped on request"))
+                }
+            };
+            // A run that is taken up keeps what it has copied, whatever the hook says.
+            let begun = start.last_chunk > 0;
+            asked.map_err(|error| if begun { error.keeping_progress() } else { error })?;
+            self.control.hook_cut_over(Some(NOT_ASKED.to_owned()));
         }
         let plan = &self.prepared.context.plan;
         let (stream, deliveries) = Stream::start(StreamConfig {
@@ -55,18 +91,27 @@ impl Engine<'_> {
             watch: self.watch(start.behind_swap),
         })?;
         let parallel_replay = plan.key_is_only_unique();
-        let strength = Strength {
-            copiers: self.allowance.workers,
-            replayers: if parallel_replay { 2 } else { 1 },
-        };
+        let strength =
+            Strength { copiers: MOST_WORKERS, replayers: if parallel_replay { 2 } else { 1 } };
         let lock_wait = Duration::from_secs(u64::from(self.lock_wait));
         let (crew, hands, reports, messages) =
             Crew::start(self.server, self.prepared, strength, lock_wait);
         let deferred = self.prepared.context.deferred.len();
-        let (chunk_time, allowance) = (self.chunk_time, self.allowance);
-        let limits = Limits { chunk_time, lock_wait, allowance, deferred, parallel_replay };
-        let conductor = Conductor::new(start, hands, limits, guarding, self.progress.clone());
-        let inputs = Inputs { deliveries, messages, stop: self.stop.clone() };
+        let limits = Limits { lock_wait, deferred, parallel_replay };
+        let orders = self.control.orders();
+        let shared = Shared {
+            progress: self.progress.clone(),
+            control: self.control.clone(),
+            orders: orders.ok_or_else(|| Error::failed("the run has no settings"))?,
+            beats,
+        };
+        let conductor = Conductor::new(start, hands, limits, guarding, shared);
+        let inputs = Inputs { deliveries, messages };
+        let (running, ended) = tokio::sync::oneshot::channel::<()>();
+        let mut watching = tokio::spawn(watcher.watch(ended));
+        let heralding = self.hooks.map(|hooks| {
+            tokio::spawn(herald(hooks.clone(), self.progress.clone(), self.control.clone()))
+        });
         let mut conducting = tokio::task::spawn_blocking(move || conductor.conduct(inputs));
         let ended = tokio::select! {
             ended = &mut conducting => ended,
@@ -76,9 +121,18 @@ impl Engine<'_> {
                 conducting.await
             }
         };
-        let outcome = ended
-            .unwrap_or_else(|panic| Err(Error::failed("the conductor panicked").caused_by(panic)));
+        let outcome = ended.unwrap_or_else(|panic| {
+            Err(Error::failed("the conductor panicked").caused_by(panic).keeping_progress())
+        });
         stream.stop();
+        drop(running);
+        if tokio::time::timeout(LAST_LOOK, &mut watching).await.is_err() {
+            tracing::debug!("the last look at the server's load is given up");
+            watching.abort();
+        }
+        if let Some(heralding) = heralding {
+            heralding.abort();
+        }
         if outcome.is_err() {
             self.end_build().await;
         }

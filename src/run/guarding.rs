@@ -14,6 +14,9 @@ pub(crate) enum Goal {
     Migrate,
     /// Keep the old table in step until then.
     Guard { until: Instant },
+    /// Copy, index and verify a part of the table, to see how long the whole takes: copying ends then, and everything
+    /// ends by the second moment.
+    Sample { copy_until: Instant, until: Instant },
     /// Swap back; with rows that the old structure cannot hold only if their loss is accepted.
     Revert { accept_loss: bool },
 }
@@ -34,6 +37,11 @@ impl Guarding {
         Guarding { goal: Goal::Migrate, misfits: BTreeMap::new() }
     }
 
+    /// A part of the way there.
+    pub(crate) fn sample(copy_until: Instant, until: Instant) -> Self {
+        Guarding { goal: Goal::Sample { copy_until, until }, misfits: BTreeMap::new() }
+    }
+
     /// The way back, with the rows that were noted by earlier processes.
     ///
     /// # Errors
@@ -51,8 +59,23 @@ impl Guarding {
         Ok(Guarding { goal, misfits })
     }
 
+    /// Whether this is the way back.
+    pub(crate) fn goes_back(&self) -> bool {
+        matches!(self.goal, Goal::Guard { .. } | Goal::Revert { .. })
+    }
+
     pub(crate) fn goal(&self) -> Goal {
         self.goal
+    }
+
+    /// Whether a sample has copied for long enough.
+    pub(crate) fn has_copied_enough(&self) -> bool {
+        matches!(self.goal, Goal::Sample { copy_until, .. } if Instant::now() >= copy_until)
+    }
+
+    /// Whether a sample's time is over.
+    pub(crate) fn has_seen_enough(&self) -> bool {
+        matches!(self.goal, Goal::Sample { until, .. } if Instant::now() >= until)
     }
 
     /// Whether the guard's time is over.
@@ -108,7 +131,7 @@ impl Guarding {
     /// Failed on the way back, unless losses are accepted.
     pub(crate) fn permit_statement(&self) -> Result<()> {
         match self.goal {
-            Goal::Migrate | Goal::Revert { accept_loss: true } => Ok(()),
+            Goal::Migrate | Goal::Sample { .. } | Goal::Revert { accept_loss: true } => Ok(()),
             Goal::Guard { .. } | Goal::Revert { accept_loss: false } => Err(Error::failed(
                 "a session has written in STATEMENT format since the swap: the old table may lack what it changed",
             )

@@ -182,14 +182,13 @@ impl Hand {
                 Report::Edge(edge.await?)
             }
             Job::Copy { chunk, range } => {
-                match copy::copy_chunk(session, context, chunk.number(), range).await? {
-                    Copied::Rows(rows, took) => Report::Copied { chunk: *chunk, rows, took },
+                let (number, chunk, range) = (chunk.number(), *chunk, range.clone());
+                match copy::copy_chunk(session, context, number, &range).await? {
+                    Copied::Rows(rows, took) => Report::Copied { chunk, range, rows, took },
                     Copied::Already => {
-                        Report::Copied { chunk: *chunk, rows: 0, took: began.elapsed() }
+                        Report::Copied { chunk, range, rows: 0, took: began.elapsed() }
                     }
-                    Copied::Conflicts(keys) => {
-                        Report::CopyConflicts { chunk: *chunk, range: range.clone(), keys }
-                    }
+                    Copied::Conflicts(keys) => Report::CopyConflicts { chunk, range, keys },
                 }
             }
             Job::Replay { batch, keys } => {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::ledger::Seq;
+use crate::throttle::Beats;
 
 /// Between heartbeats while nothing waits for one.
 const IDLE: Duration = Duration::from_millis(1000);
@@ -40,12 +41,15 @@ pub(crate) struct Heart {
     /// How long the commits of the last heartbeats took, and the shortest of all.
     commits: VecDeque<Duration>,
     shortest: Duration,
+    /// For those who measure how far replicas are behind.
+    beats: Beats,
 }
 
 impl Heart {
     /// The heart of a run whose last heartbeat so far has this number; 0 for a new run.
-    pub(crate) fn after(last: u64) -> Self {
+    pub(crate) fn after(last: u64, beats: Beats) -> Self {
         Heart {
+            beats,
             last,
             sent: last,
             sent_at: Instant::now(),
@@ -80,6 +84,7 @@ impl Heart {
     pub(crate) fn send(&mut self) -> u64 {
         self.sent += 1;
         self.sent_at = Instant::now();
+        self.beats.sent(self.sent, self.sent_at);
         self.waiting.push_back((self.sent, self.sent_at));
         self.sent
     }
@@ -137,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_heart_is_calm_after_some_quick_commits_and_not_before() {
-        let mut heart = Heart::after(0);
+        let mut heart = Heart::after(0, Beats::default());
         for _ in 0..RECENT {
             assert!(!heart.is_calm(), "nothing is known yet");
             heart.send();

@@ -44,6 +44,7 @@ pub(crate) enum Report {
     Edge(Edge<Key>),
     Copied {
         chunk: ChunkId,
+        range: Range<Key>,
         rows: u64,
         took: Duration,
     },

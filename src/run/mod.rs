@@ -16,6 +16,7 @@ mod job;
 mod pacing;
 mod prepare;
 mod resume;
+mod sampling;
 mod start;
 mod swapping;
 mod tally;
@@ -25,26 +26,29 @@ use std::time::{Duration, Instant};
 
 pub use back::{BackOptions, Reverted, guard, revert};
 pub use broom::Broom;
-use crossbeam_channel::Receiver;
 pub use prepare::{Aim, DeferIndexes, Prepared, Request, aim, check, create, open};
 pub use resume::{Earlier, earlier_run, look};
+pub(crate) use sampling::Sampling;
 pub use tally::Tally;
 
 use engine::Engine;
 use guarding::Guarding;
-use pacing::Allowance;
 use prepare::show_structure;
 use start::Start;
 
+use crate::control::{self, Control, Settings, Status};
 use crate::error::{Error, Kind, Result};
+use crate::hooks::{Hooks, Point};
 use crate::pace::Pace;
 use crate::plan::Names;
 use crate::preflight;
 use crate::progress::Progress;
 use crate::server::{PATIENCE, RunLock, Server, Session};
+use crate::sql::TableName;
 use crate::state::history::{Ending, Record};
 use crate::state::{Part, StateTable, old_mark, quoted_comment};
 use crate::stream::current_position;
+use crate::throttle::{self, Throttle};
 use crate::work::Context;
 
 /// How a run is to be carried out.
@@ -66,6 +70,25 @@ pub struct Options {
     pub stop_keeps: bool,
     /// For how many days the history remembers a run; 0 for no record at all.
     pub history_days: u32,
+    /// What holds the copy.
+    pub throttle: Throttle,
+    /// Whether the cut-over waits for the operator, or for the calendar.
+    pub postpone_cut_over: bool,
+    /// The operator's own programs.
+    pub hooks: Option<Hooks>,
+}
+
+impl Options {
+    fn settings(&self, throttle: Throttle) -> Settings {
+        Settings {
+            pace: self.pace,
+            workers: self.workers,
+            rows_per_second: self.rows_per_second,
+            chunk_time: self.chunk_time,
+            throttle,
+            postpone_cut_over: self.postpone_cut_over,
+        }
+    }
 }
 
 /// What a run has done.
@@ -86,9 +109,20 @@ pub struct Outcome {
     pub warnings: Vec<String>,
 }
 
+/// The table that a request is about.
+///
+/// # Errors
+/// Refused when the server cannot be reached, or the request contradicts itself.
+pub async fn table(server: &Server, request: &Request) -> Result<TableName> {
+    let mut session = open(server).await?;
+    let aim = aim(&mut session, request).await?;
+    session.close().await;
+    Ok(aim.source)
+}
+
 /// Carries out an ALTER.
 ///
-/// A message through `stop` ends the run cleanly at the next possible moment.
+/// `control` steers it; [`Control::stop`] ends it cleanly at the next possible moment.
 ///
 /// # Errors
 /// See [`crate::error::Kind`]. Nothing is left behind, except for an ambiguous outcome and for errors that
@@ -98,15 +132,23 @@ pub async fn run(
     request: &Request,
     options: &Options,
     progress: &Progress,
-    stop: &Receiver<()>,
+    control: &Control,
 ) -> Result<Outcome> {
     let began = Instant::now();
     let mut session = open(server).await?;
     let aim = aim(&mut session, request).await?;
     let mut lock = RunLock::acquire_within(PATIENCE, server, &aim.source).await?;
     let result =
-        run_locked(server, session, aim, request, options, progress, stop, &mut lock).await;
+        run_locked(server, session, aim, request, options, progress, control, &mut lock).await;
     lock.release().await;
+    if let Some(hooks) = &options.hooks {
+        let (point, why) = match &result {
+            Ok(_) => (Point::Done, None),
+            Err(error) if error.kind() == Kind::Interrupted => (Point::Interrupted, None),
+            Err(error) => (Point::Failed, Some(error.to_string())),
+        };
+        hooks.tell(point, why.as_deref(), &Status::of(progress, control)).await;
+    }
     result.map(|outcome| Outcome { took: began.elapsed(), ..outcome })
 }
 
@@ -118,7 +160,7 @@ async fn run_locked(
     request: &Request,
     options: &Options,
     progress: &Progress,
-    stop: &Receiver<()>,
+    control: &Control,
     lock: &mut RunLock,
 ) -> Result<Outcome> {
     let mut earlier = look(server, &mut session, &aim.source).await?;
@@ -131,6 +173,8 @@ async fn run_locked(
         // The earlier run has come to its end; this one has another ALTER.
     }
     let source = check(&mut session, &aim).await?;
+    let mut throttle = options.throttle.clone();
+    throttle::prepare(server, &mut session, &aim.facts, &mut throttle).await?;
     progress.update(|snapshot| snapshot.rows_estimated = source.rows);
     let taken_up = match earlier {
         Some(earlier) => {
@@ -159,15 +203,11 @@ async fn run_locked(
     let engine = Engine {
         server,
         prepared: &prepared,
-        allowance: Allowance {
-            pace: options.pace,
-            workers: options.workers,
-            rows_per_second: options.rows_per_second,
-        },
-        chunk_time: options.chunk_time,
+        settings: options.settings(throttle),
         lock_wait: request.lock_wait,
         progress,
-        stop,
+        control,
+        hooks: options.hooks.as_ref(),
     };
     let outcome = match outcome {
         Ok(start) => engine.execute(start, Guarding::none(), lock).await,
@@ -176,6 +216,9 @@ async fn run_locked(
     let mut broom = Broom::new(server, session).await;
     let error = match outcome {
         Ok(tally) => {
+            if let Some(hooks) = &options.hooks {
+                hooks.tell(Point::AfterCutOver, None, &Status::of(progress, control)).await;
+            }
             let (mark, warnings) = (&prepared.context.mark, plan.warnings.clone());
             let record = Record {
                 rows: progress.snapshot().rows_copied,
@@ -203,6 +246,7 @@ async fn run_locked(
     // The last chunk may have been committed without anybody having heard of it.
     let stopped = error.kind() == Kind::Interrupted
         && options.stop_keeps
+        && control.ending() != Some(control::Ending::Abort)
         && (taken_up || has_copied(server, &prepared.context.state).await);
     let error = match error.kind() {
         // The next run finds out.
@@ -213,6 +257,9 @@ async fn run_locked(
         _ if error.keeps_progress() => error,
         _ => {
             let ending = match error.kind() {
+                Kind::Interrupted if control.ending() == Some(control::Ending::Abort) => {
+                    Ending::Aborted
+                }
                 Kind::Interrupted => Ending::Interrupted,
                 _ => Ending::Failed,
             };

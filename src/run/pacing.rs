@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::ledger::Seq;
 use crate::pace::{Governor, Pace, Window};
+use crate::progress::Felt;
 
 /// How long a window is.
 const WINDOW: Duration = Duration::from_millis(500);
@@ -15,7 +16,7 @@ const ENOUGH: usize = 3;
 const SMALL_BACKLOG: usize = 20_000;
 
 /// What the operator allows.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Allowance {
     pub(crate) pace: Pace,
     /// Connections that copy and compare, at most.
@@ -39,13 +40,14 @@ pub(crate) struct Pacing {
     backlog: usize,
     growing: u32,
     rest_until: Instant,
+    felt: Felt,
 }
 
 impl Pacing {
     pub(crate) fn new(allowance: Allowance) -> Self {
         let now = Instant::now();
         let Allowance { pace, workers, .. } = allowance;
-        let nothing = Window { commit: None, others: 0.0, rows: 0.0, falling_behind: false };
+        let nothing = Window::default();
         Pacing {
             allowance,
             governor: (pace == Pace::Fast).then(|| Governor::new(pace, workers, nothing)),
@@ -57,7 +59,27 @@ impl Pacing {
             backlog: 0,
             growing: 0,
             rest_until: now,
+            felt: Felt::default(),
         }
+    }
+
+    /// The operator allows something else from now on; `received` is the ledger's.
+    pub(crate) fn allow(&mut self, allowance: Allowance, received: Seq) {
+        if allowance.pace != self.allowance.pace {
+            // What the server does without the copy has to be seen anew.
+            *self = Pacing { rest_until: self.rest_until, received, ..Pacing::new(allowance) };
+        } else if let Some(governor) =
+            self.governor.as_mut().filter(|_| allowance != self.allowance)
+        {
+            governor.limit(allowance.workers);
+            self.rest_until = Instant::now();
+        }
+        self.allowance = allowance;
+    }
+
+    /// Workers that there may be at most.
+    pub(crate) fn most_workers(&self) -> usize {
+        self.allowance.workers
     }
 
     /// Whether the server is still being watched as it is without the copy.
@@ -85,8 +107,10 @@ impl Pacing {
         let limit = self.allowance.rows_per_second.map_or(Duration::ZERO, |most| {
             Duration::from_secs_f64(rows as f64 / most.max(1) as f64)
         });
-        // The limit counts from the end of the last rest, for several workers share it.
-        let limited = self.rest_until + limit;
+        // The limit counts from the end of the last rest, for several workers share it; but what was not used while
+        // the copy was held is not saved up.
+        let began = now.checked_sub(took).unwrap_or(now);
+        let limited = self.rest_until.max(began) + limit;
         self.rest_until = limited.max(now + rest);
     }
 
@@ -106,15 +130,25 @@ impl Pacing {
         self.allowance.pace != Pace::Fast && self.governor.as_ref().is_some_and(Governor::is_shared)
     }
 
-    /// Ends the window if it is time; `received` and `backlog` are the ledger's.
-    pub(crate) fn tick(&mut self, received: Seq, backlog: usize) {
+    /// Ends the window if it is time; `received` and `backlog` are the ledger's. A window in which the copy was held says
+    /// nothing about it.
+    pub(crate) fn tick(
+        &mut self,
+        received: Seq,
+        backlog: usize,
+        held: bool,
+        strain: Option<&'static str>,
+    ) {
         let took = self.began.elapsed();
         let watched = self.is_watching() && took >= BEFORE && self.commits.len() >= ENOUGH;
         if !watched && took < WINDOW {
             return;
         }
-        let window = self.window(took, received, backlog);
+        let window = Window { strain, ..self.window(took, received, backlog) };
+        (self.felt.commit, self.felt.others) =
+            (window.commit.or(self.felt.commit), Some(window.others));
         match &mut self.governor {
+            Some(_) if held => {}
             None => {
                 let governor = Governor::new(self.allowance.pace, self.allowance.workers, window);
                 tracing::debug!(?window, share = governor.share(), "the server without the copy");
@@ -145,10 +179,21 @@ impl Pacing {
             others: others as f64 / seconds,
             rows: self.rows as f64 / seconds,
             falling_behind: self.growing >= 2,
+            strain: None,
         };
         (self.began, self.rows, self.own) = (Instant::now(), 0, 0);
         (self.received, self.backlog) = (received, backlog);
         window
+    }
+
+    /// What the pace goes by.
+    pub(crate) fn felt(&self) -> Felt {
+        let governor = self.governor.as_ref();
+        Felt {
+            share: governor.map(Governor::share),
+            why: governor.and_then(Governor::why),
+            ..self.felt
+        }
     }
 
     /// The pace in words.

@@ -62,6 +62,19 @@ impl Verifying {
         }
     }
 
+    /// The verification of these ranges alone.
+    pub(crate) fn of(&self, ranges: VecDeque<Range<Key>>) -> Self {
+        Verifying { known: Edge::End, planned: ranges, ..Verifying::new(self.sizer.clone()) }
+    }
+
+    /// Whether every range was compared, whatever was found.
+    pub(crate) fn has_compared_all(&self) -> bool {
+        self.known == Edge::End
+            && !self.seeking
+            && self.planned.is_empty()
+            && self.comparing.is_empty()
+    }
+
     /// Begins again with the first row; suspects stay suspects.
     ///
     /// # Errors

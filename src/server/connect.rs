@@ -48,6 +48,8 @@ pub struct Server {
     opts: Opts,
     /// Whether a server without TLS is spoken to in the clear (`--tls-mode preferred`).
     plain_allowed: bool,
+    /// How TLS is spoken where it is: not over a socket of this machine.
+    tls: Option<SslOpts>,
     display: String,
 }
 
@@ -123,10 +125,12 @@ impl Server {
                 builder.prefer_socket(true).socket(Some(path.to_string_lossy().into_owned()))
             }
         };
+        let tls = tls_options(connection);
         if matches!(connection.endpoint, Endpoint::Tcp { .. }) {
-            builder = builder.ssl_opts(tls_options(connection));
+            builder = builder.ssl_opts(tls.clone());
         }
         Server {
+            tls,
             opts: base_options(builder),
             plain_allowed: connection.tls.mode == TlsMode::Preferred,
             display: connection.display(),
@@ -142,7 +146,32 @@ impl Server {
             opts.ip_or_hostname(),
             opts.tcp_port()
         );
-        Server { opts, plain_allowed: false, display }
+        Server { tls: opts.ssl_opts().cloned(), opts, plain_allowed: false, display }
+    }
+
+    /// Another server with the same account and the same settings: a replica, say.
+    pub fn at(&self, host: &str, port: u16) -> Server {
+        let builder = OptsBuilder::from_opts(self.opts.clone())
+            .ip_or_hostname(host.to_owned())
+            .tcp_port(port)
+            .socket(None::<String>)
+            .prefer_socket(false)
+            .ssl_opts(self.tls.clone());
+        let user = self.opts.user().unwrap_or_default();
+        Server {
+            opts: builder.into(),
+            tls: self.tls.clone(),
+            plain_allowed: self.plain_allowed,
+            display: format!("{user}@{host}:{port}"),
+        }
+    }
+
+    /// Where it listens, for telling servers apart: `host:port`, or the socket's path.
+    pub fn endpoint(&self) -> String {
+        match self.opts.socket().filter(|_| self.opts.prefer_socket()) {
+            Some(socket) => socket.to_owned(),
+            None => format!("{}:{}", self.opts.ip_or_hostname(), self.opts.tcp_port()),
+        }
     }
 
     /// `user@host:port`, for logs and messages.

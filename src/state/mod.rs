@@ -12,6 +12,7 @@ mod checkpoint;
 pub mod history;
 mod misfit;
 mod registry;
+mod requests;
 
 use mysql_async::prelude::Queryable;
 use serde::Serialize;
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 pub use checkpoint::{Checkpoint, ChunkNote};
 pub use misfit::Misfit;
 pub use registry::{Registry, Terms, now, structure};
+pub use requests::Letter;
 
 use crate::error::{Error, Result};
 use crate::key::{Key, KeyPart, KeySpec, PartType};

@@ -9,6 +9,7 @@
 
 pub mod event;
 mod follow;
+mod payload;
 mod transport;
 
 pub use follow::Watch;

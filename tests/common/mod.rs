@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
+use replank::control::{Command, Control};
 use replank::error::Result;
 use replank::pace::Pace;
 use replank::progress::{Phase, Progress};
 use replank::run::{Options, Outcome, Request};
 use replank::server::Server;
+use replank::throttle::Throttle;
 use replank::throwaway::ThrowawayServer;
 
 /// The binary's server. It is never dropped: it dies with the process, by its parent-death signal.
@@ -122,11 +124,22 @@ impl Database {
         options: &Options,
         beside: impl AsyncFnOnce(&Lookout) -> T,
     ) -> (Result<Outcome>, T) {
-        let (sender, stop) = crossbeam_channel::bounded(1);
-        let run = Lookout { progress: Progress::new(), stop: sender };
+        self.alter_steered(request, options, Control::new(), beside).await
+    }
+
+    /// The same with a control of the test's own.
+    pub(crate) async fn alter_steered<T>(
+        &self,
+        request: &Request,
+        options: &Options,
+        control: Control,
+        beside: impl AsyncFnOnce(&Lookout) -> T,
+    ) -> (Result<Outcome>, T) {
+        let run = Lookout { progress: Progress::new(), control };
         let server = self.server();
         let migration = async {
-            let outcome = replank::run::run(&server, request, options, &run.progress, &stop).await;
+            let outcome =
+                replank::run::run(&server, request, options, &run.progress, &run.control).await;
             run.progress.update(|snapshot| snapshot.phase = Phase::Done);
             outcome
         };
@@ -184,7 +197,7 @@ impl Database {
 /// What may be known of a run, and done to it, while it goes on.
 pub(crate) struct Lookout {
     pub(crate) progress: Progress,
-    stop: crossbeam_channel::Sender<()>,
+    pub(crate) control: Control,
 }
 
 impl Lookout {
@@ -222,7 +235,13 @@ impl Lookout {
 
     /// What Ctrl-C does.
     pub(crate) fn stop(&self) {
-        self.stop.try_send(()).expect("the run has not been stopped before");
+        self.control.stop();
+    }
+
+    /// What `replank set` does.
+    pub(crate) fn set(&self, name: &str, value: &str) {
+        let command = Command::Set { name: name.to_owned(), value: value.to_owned() };
+        self.control.obey(&command, "test").expect("a right value");
     }
 }
 
@@ -247,5 +266,8 @@ pub(crate) fn options() -> Options {
         restart: false,
         stop_keeps: false,
         history_days: 1,
+        throttle: Throttle::default(),
+        postpone_cut_over: false,
+        hooks: None,
     }
 }

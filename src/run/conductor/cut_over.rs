@@ -55,6 +55,11 @@ impl Conductor {
             Step::Pausing { until } if Instant::now() >= *until => {
                 self.swapping.step = Step::CatchingUp { since: Instant::now() };
             }
+            // A swap that is put off is prepared when its time has come.
+            Step::CatchingUp { .. } if self.is_put_off() => {
+                self.swapping.step = Step::CatchingUp { since: Instant::now() };
+                self.swapping.carried = false;
+            }
             Step::CatchingUp { .. }
                 if !self.swapping.carried && self.hands.is_idle(Role::Cutter) =>
             {
@@ -73,10 +78,16 @@ impl Conductor {
         }
     }
 
+    /// Whether the operator, the calendar, a hook or the load does not let the tables be swapped yet.
+    pub(super) fn is_put_off(&self) -> bool {
+        self.orders.held.is_some() || self.orders.cut_over_waits.is_some()
+    }
+
     /// Whether so little is left, and the server so calm, that the lock may be asked for. Then no
     /// replay is begun any more, and those under way come to their end.
     pub(super) fn is_ready_to_lock(&self) -> bool {
         self.phase == Phase::CutOver
+            && !self.is_put_off()
             && matches!(self.swapping.step, Step::CatchingUp { .. })
             && self.swapping.carried
             && self.hands.is_idle(Role::Cutter)

@@ -18,11 +18,14 @@ impl Conductor {
         if self.ledger.visible() == 0 {
             return;
         }
-        self.pacing.tick(self.ledger.received(), self.ledger.backlog());
+        let (held, strain) = (self.orders.held.is_some(), self.orders.strain);
+        self.pacing.tick(self.ledger.received(), self.ledger.backlog(), held, strain);
         if !self.swapping.reserves_replay() && !self.is_ready_to_lock() && !self.indexing.quiet {
             self.hand_out_replay();
         }
         match self.phase {
+            Phase::Copy | Phase::Index | Phase::Verify if held => {}
+            Phase::Copy if self.guarding.has_copied_enough() => {}
             Phase::Copy => self.hand_out_copy(),
             Phase::Index => self.hand_out_index(),
             Phase::Verify => self.hand_out_verify(),
@@ -32,7 +35,8 @@ impl Conductor {
     }
 
     fn hand_out_replay(&mut self) {
-        let eager = self.phase == Phase::CutOver || self.copying.is_blocked();
+        let nears_its_end = self.phase == Phase::CutOver && !self.is_put_off();
+        let eager = nears_its_end || self.copying.is_blocked();
         let limit = self.batch_sizer.rows() as usize;
         if !eager && self.ledger.backlog() < limit && self.last_replay.elapsed() < COALESCE {
             return;
@@ -56,7 +60,8 @@ impl Conductor {
             self.hands.give(hand, job);
         }
         if self.hands.is_idle(Role::Scout)
-            && let Some(job) = self.copying.seek(&self.ledger, self.hands.copiers() + EDGES_AHEAD)
+            && let Some(job) =
+                self.copying.seek(&self.ledger, self.pacing.most_workers() + EDGES_AHEAD)
         {
             self.hands.give(Role::Scout, job);
         }
@@ -87,7 +92,7 @@ impl Conductor {
             self.hands.give(hand, job);
         }
         if self.hands.is_idle(Role::Scout)
-            && let Some(job) = self.verifying.seek(self.hands.copiers() + EDGES_AHEAD)
+            && let Some(job) = self.verifying.seek(self.pacing.most_workers() + EDGES_AHEAD)
         {
             self.hands.give(Role::Scout, job);
         }
