@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput};
 use replank::key::{Key, KeyPart, KeySpec, PartType};
 use replank::ledger::{Edge, Ledger, Range};
 use replank::sql::Ident;
@@ -122,5 +122,9 @@ fn ledger(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decoder, ledger);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    decoder(&mut criterion);
+    ledger(&mut criterion);
+    criterion.final_summary();
+}

@@ -162,16 +162,21 @@ impl Hooks {
         status: &Status,
     ) -> Result<()> {
         let trouble = |what: String| Error::failed(format!("the hook {name} {what}"));
-        let mut child = Command::new(self.folder.join(name))
+        let mut command = Command::new(self.folder.join(name));
+        // Options may stand there, and passwords in them; they are no business of the hook's.
+        for (variable, _) in std::env::vars_os() {
+            let own = variable.to_string_lossy();
+            if own.starts_with("REPLANK_") || own == "MYSQL_PWD" {
+                command.env_remove(variable);
+            }
+        }
+        let mut child = command
             .env("REPLANK_HOOK", point.name())
             .env("REPLANK_HOOK_WHY", why.unwrap_or_default())
             .env("REPLANK_HOOK_SCHEMA", &status.schema)
             .env("REPLANK_HOOK_TABLE", &status.table)
             .env("REPLANK_HOOK_RUN", &status.run)
             .env("REPLANK_HOOK_PHASE", &status.phase)
-            // Passwords are no business of the hook's.
-            .env_remove("REPLANK_PASSWORD")
-            .env_remove("MYSQL_PWD")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

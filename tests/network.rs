@@ -14,6 +14,7 @@ use common::proxy::Loss;
 use common::voyage::Voyage;
 use mysql_async::prelude::Queryable;
 use replank::progress::Phase;
+use replank::throwaway::ThrowawayServer;
 
 #[tokio::test]
 async fn answers_to_commits_are_lost() {
@@ -174,4 +175,24 @@ async fn the_server_cannot_be_reached_for_some_seconds_in_each_phase() {
         assert!(outcome.tally.keys_replayed > 0);
         voyage.scenario.assert_equal(db).await;
     }
+}
+
+/// A name, or an address that moves, leads to another server after a failover. That one may have a binlog of the same
+/// name and all heartbeats of the run, and lack changes all the same.
+#[tokio::test]
+async fn an_address_that_leads_to_another_server_ends_the_run() {
+    let voyage = Voyage::new("other_server").await;
+    let other = ThrowawayServer::builder().start().await.expect("another server");
+    let beside = async |run: &Lookout| {
+        assert!(run.copied(2_000).await, "the run ended too early");
+        voyage.proxy.lead_to(other.port());
+        voyage.proxy.reachable(false);
+        voyage.proxy.reachable(true);
+    };
+    let outcome = voyage.sail(beside).await;
+    let error = outcome.as_ref().expect_err("it must not go on there");
+    assert!(error.to_string().contains("another server answers"), "{error}");
+    assert!(error.keeps_progress());
+    voyage.proxy.lead_to(voyage.server.port());
+    voyage.scenario.assert_right(&voyage.db, &outcome).await;
 }

@@ -64,14 +64,20 @@ async fn run(folder: &Path, db: &Database, database: &str, more: &[&str]) -> Chi
         .stdout(Stdio::piped())
         .spawn()
         .expect("it starts");
+    has_rows(db, "_users_replank_state WHERE kind = 2").await;
+    child
+}
+
+/// Waits until a table that may not exist yet has rows.
+async fn has_rows(db: &Database, table: &str) {
     let mut conn = db.conn().await;
     let mut ticker = tokio::time::interval(Duration::from_millis(5));
     loop {
         ticker.tick().await;
-        let copied: Result<Option<i64>, _> =
-            conn.query_first("SELECT COUNT(*) FROM _users_replank_state WHERE kind = 2").await;
-        if copied.is_ok_and(|count| count.unwrap_or(0) > 0) {
-            return child;
+        let rows: Result<Option<i64>, _> =
+            conn.query_first(format!("SELECT COUNT(*) FROM {table}")).await;
+        if rows.is_ok_and(|rows| rows.unwrap_or(0) > 0) {
+            return;
         }
     }
 }
@@ -150,16 +156,7 @@ async fn a_plan_that_is_interrupted_leaves_nothing() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    let mut ticker = tokio::time::interval(Duration::from_millis(5));
-    let mut conn = db.conn().await;
-    loop {
-        ticker.tick().await;
-        let rows: Result<Option<i64>, _> =
-            conn.query_first("SELECT COUNT(*) FROM _users_replank_new").await;
-        if rows.is_ok_and(|rows| rows.unwrap_or(0) > 0) {
-            break;
-        }
-    }
+    has_rows(&db, "_users_replank_new").await;
     let killed =
         Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
     assert!(killed.success());

@@ -140,7 +140,7 @@ async fn a_statement_that_breaks_holds_the_copy() {
 
 #[tokio::test]
 async fn load_beyond_the_limit_holds_the_copy() {
-    let server = ThrowawayServer::start().await.expect("a server of its own");
+    let server = ThrowawayServer::builder().start().await.expect("a server of its own");
     let db = Database::on(server.root_opts(), "by_load").await;
     let scenario = Scenario::plain("by_load").rows(60_000);
     scenario.prepare(&db).await;

@@ -35,7 +35,8 @@ struct Arguments {
     /// Loads: idle, paced (300 transactions/s), full (4 writers without a pause)
     #[arg(long, value_delimiter = ',', default_value = "idle,paced,full")]
     load: Vec<String>,
-    /// Tools: nothing (to see what the application does by itself), copy, inplace, pt-osc, replank
+    /// Tools: nothing (to see what the application does by itself), copy, inplace, pt-osc, replank, planned (how right
+    /// the estimate of `replank plan` was)
     #[arg(long, value_delimiter = ',', default_value = "copy,inplace,pt-osc,replank")]
     tool: Vec<String>,
     /// Runs of each

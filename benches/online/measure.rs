@@ -13,7 +13,7 @@ use replank::throwaway::ThrowawayServer;
 
 use crate::Load;
 use crate::shapes::Shape;
-use crate::tools::Tool;
+use crate::tools::{Tool, replank};
 
 /// How long the application is watched before the tool begins.
 const BASELINE: Duration = Duration::from_secs(8);
@@ -43,6 +43,8 @@ pub(crate) struct Figures {
     processor: f64,
     memory: f64,
     binlog: f64,
+    /// What `replank plan` had estimated, in seconds.
+    planned: f64,
 }
 
 impl<'a> Bench<'a> {
@@ -134,6 +136,10 @@ impl<'a> Bench<'a> {
         if workload.is_some() {
             tokio::time::sleep(BASELINE).await;
         }
+        let planned = match tool {
+            Tool::Planned => self.plan(arguments).await,
+            _ => 0.0,
+        };
         let binlog = self.binlog_bytes().await;
         let began = Instant::now();
         let mut figures = match tool.statement() {
@@ -146,6 +152,7 @@ impl<'a> Bench<'a> {
         };
         let ended = Instant::now();
         figures.seconds = (ended - began).as_secs_f64();
+        figures.planned = planned;
         figures.binlog = (self.binlog_bytes().await - binlog) / 1e6;
         if let Some(workload) = workload {
             // The first writes to the new table belong to the stall of the swap.
@@ -176,6 +183,18 @@ impl<'a> Bench<'a> {
         let mut config = WorkloadConfig::new(table, None, application, self.rows);
         config.rate = rate;
         Some(Workload::start(&server, config).await.expect("the writers begin"))
+    }
+
+    /// The seconds that a plan estimates.
+    async fn plan(&self, arguments: &[String]) -> f64 {
+        let mut command = replank("plan", self.server.port());
+        command.args(arguments);
+        let planned = tokio::task::spawn_blocking(move || command.output());
+        let planned = planned.await.expect("no panic").expect("it runs");
+        assert!(planned.status.success(), "{}", String::from_utf8_lossy(&planned.stderr));
+        let plan: serde_json::Value = serde_json::from_slice(&planned.stdout).expect("JSON");
+        eprintln!("  plan {}", plan["estimate"]);
+        plan["estimate"]["seconds"].as_f64().expect("an estimate")
     }
 
     async fn run(&self, tool: &Tool, arguments: &[String], limit: Duration) -> Figures {
@@ -252,13 +271,14 @@ pub(crate) fn median(figures: &[Figures]) -> Figures {
         processor: of(|f| f.processor),
         memory: of(|f| f.memory),
         binlog: of(|f| f.binlog),
+        planned: of(|f| f.planned),
     }
 }
 
 impl Figures {
     pub(crate) const HEADER: &'static str = "| table | rows | load | tool | seconds | to native COPY | throughput kept | p50 ms | p99 ms (before) | \
-         worst ms | stall at the swap ms | lock ms | tool: CPU s | MB | binlog MB |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+         worst ms | stall at the swap ms | lock ms | tool: CPU s | MB | binlog MB | planned s (to the real) |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
     pub(crate) fn row(
         &self,
@@ -289,9 +309,13 @@ impl Figures {
             Tool::Nothing | Tool::Copy | Tool::Inplace => "| |".to_owned(),
             _ => format!("{:.1} | {:.1} | {:.0}", self.lock, self.processor, self.memory / 1e6),
         };
+        let planned = match self.planned > 0.0 {
+            true => format!("{:.1} ({:.2})", self.planned, self.planned / self.seconds),
+            false => String::new(),
+        };
         let (load, name) = (format!("{load:?}").to_lowercase(), tool.name());
         format!(
-            "| {shape} | {rows} | {load} | {name} | {seconds} | {ratio} | {application} | {own} | {:.0} |",
+            "| {shape} | {rows} | {load} | {name} | {seconds} | {ratio} | {application} | {own} | {:.0} | {planned} |",
             self.binlog
         )
     }

@@ -12,6 +12,8 @@ pub(crate) enum Tool {
     Inplace,
     PtOsc,
     Replank,
+    /// `replank plan` first, whose estimate is compared with the run that follows.
+    Planned,
 }
 
 impl Tool {
@@ -22,6 +24,7 @@ impl Tool {
             "copy" => Some(Tool::Copy),
             "inplace" => Some(Tool::Inplace),
             "replank" => Some(Tool::Replank),
+            "planned" => Some(Tool::Planned),
             "pt-osc" => {
                 let there = Command::new("pt-online-schema-change")
                     .arg("--version")
@@ -36,7 +39,7 @@ impl Tool {
                 }
                 there.then_some(Tool::PtOsc)
             }
-            other => panic!("--tool {other} is none of nothing, copy, inplace, pt-osc, replank"),
+            other => panic!("--tool {other} is none of nothing, copy, inplace, pt-osc, replank, planned"),
         }
     }
 
@@ -47,6 +50,7 @@ impl Tool {
             Tool::Inplace => "native INPLACE",
             Tool::PtOsc => "pt-osc",
             Tool::Replank => "replank",
+            Tool::Planned => "replank, planned",
         }
     }
 
@@ -59,28 +63,16 @@ impl Tool {
             Tool::Inplace => {
                 Some(format!("ALTER TABLE t FORCE, {ALTER}, ALGORITHM=INPLACE, LOCK=NONE"))
             }
-            Tool::PtOsc | Tool::Replank => None,
+            Tool::PtOsc | Tool::Replank | Tool::Planned => None,
         }
     }
 
     /// The command, where it is one.
     pub(crate) fn command(self, port: u16, arguments: &[String]) -> Option<Command> {
         let mut command = match self {
-            Tool::Replank => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_replank"));
-                command
-                    .args([
-                        "run",
-                        "--host",
-                        "127.0.0.1",
-                        "--port",
-                        &port.to_string(),
-                        "--user",
-                        "root",
-                    ])
-                    .args(["--database", "bench", "--table", "t", "--alter", ALTER])
-                    .args(["--keep-old", "--history-retention", "0", "--output", "json", "-q"])
-                    .args(arguments);
+            Tool::Replank | Tool::Planned => {
+                let mut command = replank("run", port);
+                command.args(["--keep-old", "--history-retention", "0"]).args(arguments);
                 command
             }
             Tool::PtOsc => {
@@ -102,4 +94,16 @@ impl Tool {
         command.env("HOME", "/nonexistent").stdin(Stdio::null());
         Some(command)
     }
+}
+
+/// A command of replank's about the benchmark's table, whose result is JSON.
+pub(crate) fn replank(name: &str, port: u16) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_replank"));
+    command
+        .args([name, "--host", "127.0.0.1", "--port", &port.to_string(), "--user", "root"])
+        .args(["--database", "bench", "--table", "t", "--alter", ALTER])
+        .args(["--output", "json", "-q"])
+        .env("HOME", "/nonexistent")
+        .stdin(Stdio::null());
+    command
 }

@@ -64,12 +64,12 @@ pub(super) async fn keep_in_step(
     server: &Server,
     table: &TableName,
     lock_wait: u32,
+    progress: &Progress,
     control: &Control,
 ) -> Result<()> {
     let options = BackOptions { lock_wait, accept_loss: false, keep_old: true, history_days: 0 };
-    let progress = Progress::new();
-    let _shown = super::display::show(&progress);
-    keep(server, table, &options, &progress, control).await
+    let _shown = super::display::show(progress);
+    keep(server, table, &options, progress, control).await
 }
 
 pub(super) async fn revert(args: RevertArgs) -> Result<()> {

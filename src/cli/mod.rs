@@ -53,7 +53,7 @@ struct Cli {
 enum Command {
     /// Carry out an ALTER TABLE while the table is in use
     Run(run::RunArgs),
-    /// Say what `run` would do; the data is not touched and nothing is left behind
+    /// Say what `run` would do, and how long it would take: a sample is copied into a shadow table, and removed again
     Plan(plan::PlanArgs),
     /// Swap a run's tables back: the old structure, with every row that was written meanwhile
     Revert(back::RevertArgs),
@@ -73,6 +73,8 @@ enum Command {
     Pace(steer::PaceArgs),
     /// Change settings of a run that goes on
     Set(steer::SetArgs),
+    /// End a run that goes on, and keep what there is to go on with
+    Stop(steer::SteerRunArgs),
     /// Swap the tables of a run that has postponed it, as soon as they are verified
     CutOver(steer::SteerRunArgs),
     /// Remove what an abandoned run left, and only that
@@ -98,9 +100,10 @@ impl Command {
             Command::Demo(args) => args.output.output,
             Command::Status(args) => args.status.output.output,
             Command::List(args) => args.output.output,
-            Command::Pause(args) | Command::Resume(args) | Command::CutOver(args) => {
-                args.output.output
-            }
+            Command::Pause(args)
+            | Command::Resume(args)
+            | Command::Stop(args)
+            | Command::CutOver(args) => args.output.output,
             Command::Pace(args) => args.run.output.output,
             Command::Set(args) => args.output.output,
             Command::Config(_) | Command::Completions(_) | Command::Man => output::Output::Text,
@@ -171,6 +174,7 @@ async fn execute(command: Command, config: Option<PathBuf>) -> Result<(), Error>
         Command::Resume(args) => steer::resume(args).await,
         Command::Pace(args) => steer::pace(args).await,
         Command::Set(args) => steer::set(args).await,
+        Command::Stop(args) => steer::stop(args).await,
         Command::CutOver(args) => steer::cut_over(args).await,
         Command::Cleanup(args) => cleanup::cleanup(args).await,
         Command::Abort(args) => cleanup::abort(args).await,

@@ -85,7 +85,8 @@ impl ThrottleArgs {
         let mut throttle =
             Throttle { discover_replicas: self.discover_replicas, ..Throttle::default() };
         for dsn in &self.replica {
-            let replica = connection.to_replica(dsn.expose())?;
+            let replica =
+                connection.to_replica(dsn.expose()).map_err(|error| error.during("--replica"))?;
             let server = Server::new(&replica);
             throttle.replicas.push(Replica { name: server.endpoint(), server });
         }
@@ -117,7 +118,8 @@ impl ThrottleArgs {
 /// How a run is steered and watched.
 #[derive(Debug, Args)]
 pub(super) struct SteerArgs {
-    /// Wait with the swap, verified and in step, until `replank cut-over` or until --cut-over-within
+    /// Wait with the swap, verified and in step, until `replank cut-over`, or until a window of --cut-over-within opens
+    /// if there is one
     #[arg(long, help_heading = STEERING)]
     postpone_cut_over: bool,
     #[command(flatten)]
@@ -142,7 +144,7 @@ pub(super) struct SteerArgs {
 #[derive(Debug, Clone, Args)]
 pub(super) struct SocketArg {
     /// Unix socket by which the run is steered; "none" for no socket [default: one in $XDG_RUNTIME_DIR/replank, or in
-    /// a folder of the user's in /tmp]
+    /// a folder of the user's among the temporary files]
     #[arg(long, value_name = "PATH", help_heading = STEERING)]
     control_socket: Option<PathBuf>,
 }

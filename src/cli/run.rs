@@ -123,12 +123,13 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let listening = args.steer.listen(&server, &table, &progress, &control).await?;
     let shown = super::display::show(&progress);
     let outcome = crate::run::run(&server, &request, &options, &progress, &control).await;
-    drop((shown, listening));
+    drop(shown);
     let outcome = outcome?;
     args.output.print(|| outcome_text(&outcome), || outcome_json(&outcome));
     if outcome.revertible_for.is_some() {
         let table = &outcome.names.source;
-        super::back::keep_in_step(&server, table, request.lock_wait, &control).await?;
+        super::back::keep_in_step(&server, table, request.lock_wait, &progress, &control).await?;
     }
+    drop(listening);
     Ok(())
 }

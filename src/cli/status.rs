@@ -71,6 +71,12 @@ pub(super) async fn status(args: StatusNowArgs) -> Result<()> {
             // Home, and clear what was there.
             print!("\x1b[H\x1b[J");
         }
+        if watch && !output.is_text() {
+            // One document a line, for programs that read them as they come.
+            let runs: Vec<Value> = runs().map(|(run, live)| document(run, live)).collect();
+            println!("{}", json!({ "result": "done", "runs": runs }));
+            continue;
+        }
         output.print(
             || match &found[..] {
                 [] => "There is no run that has not come to its end.".to_owned(),

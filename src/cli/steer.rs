@@ -1,4 +1,4 @@
-//! `replank pause`, `resume`, `pace`, `set`, `cut-over`: steering a run that goes on.
+//! `replank pause`, `resume`, `pace`, `set`, `stop`, `cut-over`: steering a run that goes on.
 //!
 //! By its socket if it can be reached, else through the database; from any machine.
 
@@ -78,6 +78,10 @@ pub(super) async fn pause(args: SteerRunArgs) -> Result<()> {
 
 pub(super) async fn resume(args: SteerRunArgs) -> Result<()> {
     steer(args, vec![Command::Resume]).await
+}
+
+pub(super) async fn stop(args: SteerRunArgs) -> Result<()> {
+    steer(args, vec![Command::Stop]).await
 }
 
 pub(super) async fn cut_over(args: SteerRunArgs) -> Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! A [`Control`] is shared by the run, by what watches the server for it ([`crate::throttle`]), and by the
 //! ways in which an operator speaks to it: signals, the [socket](mod@socket), the [mailbox] in the database,
-//! HTTP. The conductor reads the [`Orders`] before it hands out work; nothing here waits for anything.
+//! HTTP. The conductor reads its orders before it hands out work; nothing here waits for anything.
 //!
 //! A hold stops what burdens the server: no chunk, comparison, index build or cut-over is begun. What is under
 //! way ends, and replay and heartbeats go on, so that nothing is lost to purged binlogs however long it lasts.

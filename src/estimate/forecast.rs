@@ -68,15 +68,28 @@ pub fn forecast(
             _ => stretches.push(Stretch { from: at, until, held }),
         }
         if needed == Some(until) || left <= 0.0 {
-            let done = match calendar.cut_over_at(until) {
-                None => Some(until),
-                Some(closed) => closed.until,
-            };
-            return Forecast { stretches, done };
+            return Forecast { stretches, done: swapped(calendar, peak_pace, until) };
         }
         at = until;
     }
     Forecast { stretches, done: None }
+}
+
+/// The first moment from `at` on in which the tables may be swapped: neither the windows of the swap nor those of the
+/// copy are against it.
+fn swapped(calendar: &Calendar, peak_pace: PeakPace, mut at: Timestamp) -> Option<Timestamp> {
+    for _ in 0..MOST_STRETCHES {
+        let held = match calendar.copy_at(at) {
+            CopyRule::Free => false,
+            CopyRule::Peak { .. } => peak_pace == PeakPace::Pause,
+            CopyRule::Outside { .. } => true,
+        };
+        if !held && calendar.cut_over_at(at).is_none() {
+            return Some(at);
+        }
+        at = calendar.next_change(at)?;
+    }
+    None
 }
 
 fn later(at: Timestamp, seconds: f64) -> Timestamp {

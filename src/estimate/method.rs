@@ -51,9 +51,9 @@ pub async fn method(
 ) -> Result<Method> {
     // Names of constraints are others in the scratch table.
     let upper = clauses.to_uppercase();
-    if ["ALGORITHM", "PARTITION", "CONSTRAINT", "CHECK"].iter().any(|word| upper.contains(word)) {
-        let why =
-            "the statement chooses an algorithm itself, or is about partitions or constraints";
+    let mut words = upper.split(|c: char| !c.is_alphanumeric() && c != '_');
+    if words.any(|word| matches!(word, "PARTITION" | "PARTITIONING" | "CONSTRAINT" | "CHECK")) {
+        let why = "the statement is about partitions or constraints";
         return Ok(Method::Unknown(why.to_owned()));
     }
     session

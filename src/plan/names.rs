@@ -31,8 +31,8 @@ impl Names {
         for taken in [&names.shadow, &names.state] {
             if existing.contains(&taken.table.as_str().to_lowercase()) {
                 return Err(Error::refused(format!("{taken} exists already")).remedy(format!(
-                    "If it is left from an abandoned run, `replank cleanup --database {} --table {}` \
-                     removes it; a table of your own must be renamed.",
+                    "If it is left from a stopped run, the same `replank run` goes on with it, and `replank abort \
+                     --database {} --table {}` undoes it; a table of your own must be renamed.",
                     source.schema.as_str(),
                     source.table.as_str()
                 )));

@@ -2,10 +2,12 @@
 //! refused with all findings at once, so that an operator mends them in one go.
 
 mod grants;
+mod group;
 mod privileges;
 mod settings;
 mod table;
 
+pub use group::group;
 pub use privileges::privileges;
 pub use settings::settings;
 pub use table::{foreign_keys, structure, triggers, views};

@@ -147,7 +147,11 @@ pub async fn run(
             Err(error) if error.kind() == Kind::Interrupted => (Point::Interrupted, None),
             Err(error) => (Point::Failed, Some(error.to_string())),
         };
-        hooks.tell(point, why.as_deref(), &Status::of(progress, control)).await;
+        let status = Status::of(progress, control);
+        // A run that was refused has not begun.
+        if !status.run.is_empty() {
+            hooks.tell(point, why.as_deref(), &status).await;
+        }
     }
     result.map(|outcome| Outcome { took: began.elapsed(), ..outcome })
 }

@@ -72,6 +72,7 @@ pub async fn aim(session: &mut Session, request: &Request) -> Result<Aim> {
 /// Refused with all findings.
 pub async fn check(session: &mut Session, aim: &Aim) -> Result<Table> {
     let mut findings = preflight::settings(&aim.facts);
+    findings.extend(preflight::group(session).await?);
     findings.extend(preflight::privileges(session, &aim.source.schema).await?);
     preflight::refuse(findings)?;
     let source = Table::read(session, &aim.source).await?.ok_or_else(|| {

@@ -1,7 +1,7 @@
 //! Opening connections, and the session settings that make copying exact (I7).
 
 use std::ops::{Deref, DerefMut};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
@@ -50,6 +50,9 @@ pub struct Server {
     plain_allowed: bool,
     /// How TLS is spoken where it is: not over a socket of this machine.
     tls: Option<SslOpts>,
+    /// The `server_uuid` that the first connection met: an address may lead to another server later, after a failover
+    /// or a change of names. None of its connections, the binlog stream's least of all, may go there.
+    identity: Arc<OnceLock<String>>,
     display: String,
 }
 
@@ -130,6 +133,7 @@ impl Server {
             builder = builder.ssl_opts(tls.clone());
         }
         Server {
+            identity: Arc::default(),
             tls,
             opts: base_options(builder),
             plain_allowed: connection.tls.mode == TlsMode::Preferred,
@@ -146,7 +150,8 @@ impl Server {
             opts.ip_or_hostname(),
             opts.tcp_port()
         );
-        Server { tls: opts.ssl_opts().cloned(), opts, plain_allowed: false, display }
+        let (tls, identity) = (opts.ssl_opts().cloned(), Arc::default());
+        Server { tls, identity, opts, plain_allowed: false, display }
     }
 
     /// Another server with the same account and the same settings: a replica, say.
@@ -161,6 +166,7 @@ impl Server {
         Server {
             opts: builder.into(),
             tls: self.tls.clone(),
+            identity: Arc::default(),
             plain_allowed: self.plain_allowed,
             display: format!("{user}@{host}:{port}"),
         }
@@ -189,7 +195,7 @@ impl Server {
     /// # Errors
     /// Refused when the server turns the user away; transient when it cannot be reached.
     pub async fn connect(&self) -> Result<Session> {
-        match self.try_connect(self.opts.clone()).await {
+        let conn = match self.try_connect(self.opts.clone()).await {
             Err(mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer))
                 if self.plain_allowed =>
             {
@@ -197,9 +203,25 @@ impl Server {
                 self.try_connect(plain.into()).await
             }
             outcome => outcome,
+        };
+        let doing = format!("connecting to {}", self.display);
+        let conn = conn.map_err(|error| to_error(error, &doing))?;
+        let mut session = Session { conn, opened: Instant::now() };
+        // MariaDB has no such variable, and is refused later.
+        let uuid: Option<(String, String)> = session
+            .query_first("SHOW GLOBAL VARIABLES LIKE 'server_uuid'")
+            .await
+            .map_err(|error| to_error(error, &doing))?;
+        let uuid = uuid.map(|(_, uuid)| uuid).unwrap_or_default();
+        if *self.identity.get_or_init(|| uuid.clone()) != uuid {
+            return Err(Error::failed(format!(
+                "another server answers at {} than before: its server_uuid is {uuid}",
+                self.display
+            ))
+            .remedy("Give the address of the server itself, not one that moves; then the same command goes on.")
+            .keeping_progress());
         }
-        .map(|conn| Session { conn, opened: Instant::now() })
-        .map_err(|error| to_error(error, &format!("connecting to {}", self.display)))
+        Ok(session)
     }
 
     async fn try_connect(&self, opts: Opts) -> mysql_async::Result<Conn> {

@@ -1,6 +1,6 @@
 //! What holds the copy besides the operator: lagging replicas, load, the operator's own probes, the calendar.
 //!
-//! A [`Watcher`] looks at all of them twice a second, with a connection of its own, and tells the run's
+//! A task (`watcher.rs`) looks at all of them twice a second, with a connection of its own, and tells the run's
 //! [`Control`](crate::control::Control). What cannot be read holds the copy as well: a probe that is broken must not
 //! look like a server at ease.
 

@@ -29,7 +29,7 @@ pub async fn prepare(
     }
     for Replica { name, server } in &throttle.replicas {
         let opened = server.session(&SessionSettings::default()).await;
-        let opened = opened.map_err(|error| refused(error.during(&format!("replica {name}"))))?;
+        let opened = opened.map_err(|error| refused(error.during(format!("replica {name}"))))?;
         opened.close().await;
     }
     let thresholds: Vec<_> = throttle.max_load.iter().chain(&throttle.critical_load).collect();

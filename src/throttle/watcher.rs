@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use mysql_async::prelude::Queryable;
 use tokio::sync::oneshot;
 
 use super::calendar::CopyRule;
@@ -11,7 +12,7 @@ use super::{PeakPace, Threshold, Throttle, load, outside};
 use crate::control::{Control, Ending, ReplicaStatus, Source, mailbox};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
-use crate::server::{Server, Session, SessionSettings};
+use crate::server::{Server, Session, SessionSettings, to_error};
 use crate::state::StateTable;
 
 /// Between two looks.
@@ -128,7 +129,13 @@ impl Watcher {
 
     async fn session(&mut self) -> Result<&mut Session> {
         if self.session.is_none() {
-            self.session = Some(self.server.session(&SessionSettings::default()).await?);
+            let mut session = self.server.session(&SessionSettings::default()).await?;
+            // What is not waited for any more would go on at the server.
+            session
+                .query_drop(format!("SET SESSION max_execution_time = {}", PATIENCE.as_millis()))
+                .await
+                .map_err(|e| to_error(e, "setting up a session"))?;
+            self.session = Some(session);
         }
         self.session.as_mut().ok_or_else(|| Error::transient("there is no connection"))
     }

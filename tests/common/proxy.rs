@@ -1,6 +1,6 @@
 //! A TCP proxy between replank and the server that loses what it is told to lose.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ struct State {
     cuts: AtomicU32,
     /// Delay of everything that the client sends, in milliseconds.
     delay: AtomicU64,
+    /// The port that new connections are led to.
+    target: AtomicU16,
     /// Whether the server can be reached: when not, connections end and new ones are refused.
     reachable: watch::Sender<bool>,
 }
@@ -66,6 +68,7 @@ impl Proxy {
             lifetimes: Mutex::new(None),
             cuts: AtomicU32::new(0),
             delay: AtomicU64::new(0),
+            target: AtomicU16::new(port),
             reachable: watch::Sender::new(true),
         });
         let mut tasks = JoinSet::new();
@@ -74,7 +77,8 @@ impl Proxy {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 if *shared.reachable.borrow() {
-                    connections.spawn(forward(client, port, shared.clone()));
+                    let target = shared.target.load(Ordering::Relaxed);
+                    connections.spawn(forward(client, target, shared.clone()));
                 }
             }
         });
@@ -84,6 +88,11 @@ impl Proxy {
     /// The port that it listens on.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Leads new connections to another port.
+    pub(crate) fn lead_to(&self, port: u16) {
+        self.state.target.store(port, Ordering::Relaxed);
     }
 
     /// The same options, through the proxy.
