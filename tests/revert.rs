@@ -19,6 +19,7 @@ use replank::progress::{Phase, Progress};
 use replank::removal::Removal;
 use replank::run::{BackOptions, Request, Reverted};
 use replank::sql::TableName;
+use replank::throwaway::ThrowawayServer;
 
 fn back_options() -> BackOptions {
     BackOptions { lock_wait: 1, accept_loss: false, keep_old: true, history_days: 1 }
@@ -426,7 +427,9 @@ async fn a_value_that_the_old_structure_would_round_is_a_row_that_does_not_fit()
 
 #[tokio::test]
 async fn a_write_in_statement_format_ends_the_guard() {
-    let db = Database::new("back_statement").await;
+    // Of its own, since every guard on the server has to give such a write its due.
+    let server = ThrowawayServer::builder().start().await.expect("a server");
+    let db = Database::on(server.root_opts(), "back_statement").await;
     let mut scenario = Scenario::plain("back_statement");
     scenario.writers = 0;
     scenario.prepare(&db).await;

@@ -39,7 +39,9 @@ impl Tool {
                 }
                 there.then_some(Tool::PtOsc)
             }
-            other => panic!("--tool {other} is none of nothing, copy, inplace, pt-osc, replank, planned"),
+            other => {
+                panic!("--tool {other} is none of nothing, copy, inplace, pt-osc, replank, planned")
+            }
         }
     }
 
