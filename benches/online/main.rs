@@ -12,6 +12,7 @@
 //! differ.
 
 mod measure;
+mod plot;
 mod shapes;
 mod tools;
 
@@ -45,6 +46,12 @@ struct Arguments {
     /// Arguments for replank, for instance --arg=--workers=2
     #[arg(long = "arg", allow_hyphen_values = true)]
     arguments: Vec<String>,
+    /// Options for the server, for instance --mysqld-option=--innodb-log-writer-threads=OFF
+    #[arg(long = "mysqld-option", allow_hyphen_values = true)]
+    mysqld_options: Vec<String>,
+    /// Also draw the seconds as bars, into this SVG file
+    #[arg(long)]
+    svg: Option<std::path::PathBuf>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -79,14 +86,19 @@ async fn main() {
     let all = arguments.shape.iter().any(|name| name == "all");
     let wanted = |shape: &Shape| all || arguments.shape.iter().any(|name| name == shape.name);
     println!("{}", Figures::HEADER);
+    let mut bars = Vec::new();
     for shape in shapes::all().into_iter().filter(wanted) {
         let rows = (arguments.rows as f64 * shape.share) as u64;
         let mut server = ThrowawayServer::builder()
             .option("--innodb-redo-log-capacity=4G")
             .option("--innodb-log-writer-threads=ON")
+            .option("--innodb-log-spin-cpu-abs-lwm=1000000")
             .option("--max-connections=200");
         for option in shape.server {
             server = server.option(*option);
+        }
+        for option in &arguments.mysqld_options {
+            server = server.option(option);
         }
         let server = server.start().await.expect("the server starts");
         let bench = Bench::new(&server, shape, rows).await;
@@ -107,7 +119,11 @@ async fn main() {
                     copy = Some(median.seconds);
                 }
                 println!("{}", median.row(bench.shape.name, rows, load, tool, copy));
+                bars.push(median.bar(bench.shape.name, rows, load, tool));
             }
         }
+    }
+    if let Some(path) = &arguments.svg {
+        std::fs::write(path, plot::svg(&bars)).expect("the picture is written");
     }
 }

@@ -12,6 +12,7 @@ use replank::sql::TableName;
 use replank::throwaway::ThrowawayServer;
 
 use crate::Load;
+use crate::plot::Bar;
 use crate::shapes::Shape;
 use crate::tools::{Tool, replank};
 
@@ -192,6 +193,7 @@ impl<'a> Bench<'a> {
         let planned = tokio::task::spawn_blocking(move || command.output());
         let planned = planned.await.expect("no panic").expect("it runs");
         assert!(planned.status.success(), "{}", String::from_utf8_lossy(&planned.stderr));
+        eprint!("{}", String::from_utf8_lossy(&planned.stderr));
         let plan: serde_json::Value = serde_json::from_slice(&planned.stdout).expect("JSON");
         eprintln!("  plan {}", plan["estimate"]);
         plan["estimate"]["seconds"].as_f64().expect("an estimate")
@@ -279,6 +281,21 @@ impl Figures {
     pub(crate) const HEADER: &'static str = "| table | rows | load | tool | seconds | to native COPY | throughput kept | p50 ms | p99 ms (before) | \
          worst ms | stall at the swap ms | lock ms | tool: CPU s | MB | binlog MB | planned s (to the real) |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+
+    pub(crate) fn bar(&self, shape: &str, rows: u64, load: Load, tool: &Tool) -> Bar {
+        let what = match load {
+            Load::Idle => "idle",
+            Load::Paced => "300 transactions/s",
+            Load::Full => "4 writers without a pause",
+        };
+        let kept = format!(", {:.0} % of its throughput kept", self.kept * 100.0);
+        let mut note = if load == Load::Idle { String::new() } else { kept };
+        if !self.finished {
+            note.push_str(", not finished");
+        }
+        let group = format!("{shape}, {rows} rows, {what}");
+        Bar { group, tool: tool.name(), seconds: self.seconds, note }
+    }
 
     pub(crate) fn row(
         &self,

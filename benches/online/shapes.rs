@@ -64,7 +64,7 @@ pub(crate) fn all() -> Vec<Shape> {
             definition: "(id CHAR(32) CHARACTER SET ascii NOT NULL PRIMARY KEY, k INT NOT NULL DEFAULT 0, \
                          c CHAR(120) NOT NULL DEFAULT '', pad CHAR(60) NOT NULL DEFAULT '', KEY k_1 (k))"
                 .to_owned(),
-            fill: "MD5(n), CRC32(n * 7) % 2000000, CONCAT(GROUPS, '-', GROUPS), GROUPS",
+            fill: "LEFT(SHA2(n, 256), 32), CRC32(n * 7) % 2000000, CONCAT(GROUPS, '-', GROUPS), GROUPS",
             application: Arc::new(Sysbench { random_key: true }),
             server: &["--innodb-buffer-pool-size=4G"],
             share: 0.5,
@@ -80,7 +80,7 @@ impl Shape {
     }
 }
 
-/// Inserts, updates of an indexed and of another column, deletes: by a number as key, or by its MD5.
+/// Inserts, updates of an indexed and of another column, deletes: by a number as key, or by its digest.
 #[derive(Debug)]
 struct Sysbench {
     random_key: bool,
@@ -92,7 +92,11 @@ impl Application for Sysbench {
     }
 
     fn key(&self, number: u64) -> Vec<String> {
-        vec![if self.random_key { format!("MD5({number})") } else { number.to_string() }]
+        vec![if self.random_key {
+            format!("LEFT(SHA2({number}, 256), 32)")
+        } else {
+            number.to_string()
+        }]
     }
 
     fn auto_increment(&self) -> bool {

@@ -197,7 +197,10 @@ async fn start(options: &DemoOptions) -> Result<(ThrowawayServer, Server)> {
     info!("starting a MySQL server for the demo; where there is none, it is downloaded once");
     // MySQL switches these threads off on small machines, where commits then wait 100 ms now and then, with and
     // without a migration (docs/performance.md).
-    let mut builder = ThrowawayServer::builder().option("--innodb-log-writer-threads=ON");
+    // The log's threads do not spin: on few processors that takes one of them from everybody else.
+    let mut builder = ThrowawayServer::builder()
+        .option("--innodb-log-writer-threads=ON")
+        .option("--innodb-log-spin-cpu-abs-lwm=1000000");
     if let Some(mysqld) = &options.mysqld {
         builder = builder.mysqld(mysqld);
     }

@@ -23,6 +23,8 @@ use crate::server::{RunLock, Server, Session, to_error};
 
 /// The part of the time that is for copying; the rest is for indexes and comparison.
 const FOR_COPY: f64 = 0.6;
+/// The part of the time that the first round of copying may take.
+const FIRST_ROUND: f64 = 0.12;
 /// The copy is measured from here on, when the pace has had time to settle.
 const SETTLED: f64 = 0.3;
 /// Between two looks at the progress.
@@ -119,6 +121,10 @@ impl Estimate {
 
 /// Copies, indexes and compares a part of the table into the shadow table that was prepared for it.
 ///
+/// In two rounds: the first is short, and shows how much there is time for; the second begins again with an empty shadow
+/// table, has ranges as large as that, and is what is scaled. So the sample is as long as it may be, and still comes from
+/// across the key.
+///
 /// # Errors
 /// As a run's.
 pub async fn measure(
@@ -132,27 +138,40 @@ pub async fn measure(
 ) -> Result<Sampled> {
     let began = Instant::now();
     let plan = &prepared.context.plan;
-    let (ranges, spread) = ranges::choose(session, plan).await?;
-    let progress = Progress::new();
-    let sampling = Sampling {
+    let per_second = |rows: u64, took: Duration| rows as f64 / took.as_secs_f64().max(1e-3);
+    let (short_progress, progress) = (Progress::new(), Progress::new());
+    let sampling = |ranges, copy_for, all_for, progress| Sampling {
         server,
         prepared,
-        settings,
+        settings: settings.clone(),
         ranges,
-        copy_for: time.mul_f64(FOR_COPY),
-        all_for: time,
-        progress: &progress,
+        copy_for,
+        all_for,
+        progress,
         control,
     };
-    // The watch ends when the run has entered its last phase, which it always does.
+    let (mut copy_for, mut rows) = (time.mul_f64(FOR_COPY), ranges::rows_of_a_range(plan));
+    let (mut ranges, mut spread) = ranges::choose(session, plan, rows).await?;
+    if ranges.len() > 1 {
+        let short = time.mul_f64(FIRST_ROUND);
+        let first = sampling(ranges, short, None, &short_progress);
+        let first = first.run(session, lock).await?;
+        copy_for -= short;
+        let most = per_second(first.rows_copied, first.copy) * copy_for.as_secs_f64();
+        rows = rows.max(most as u64 / ranges::RANGES as u64);
+        (ranges, spread) = ranges::choose(session, plan, rows).await?;
+        empty(session, &plan.names.shadow).await?;
+    }
+    let left = time.saturating_sub(began.elapsed());
     let run = async {
-        let outcome = sampling.run(session, lock).await;
+        let outcome = sampling(ranges, copy_for, Some(left), &progress).run(session, lock).await;
+        // The watch ends when the run has entered its last phase.
         progress.update(|snapshot| snapshot.phase = Phase::Done);
         outcome
     };
     let (outcome, steps) = tokio::join!(run, watch(&progress));
     let tally = outcome?;
-    let per_second = |rows: u64, took: Duration| rows as f64 / took.as_secs_f64().max(1e-3);
+    tracing::debug!(?steps, "the copy of the sample");
     let rates = rates(&steps);
     let (slowest, fastest) = rates
         .iter()
@@ -221,6 +240,13 @@ fn rates(steps: &[Step]) -> Vec<f64> {
         }
     }
     rates
+}
+
+async fn empty(session: &mut Session, table: &crate::sql::TableName) -> Result<()> {
+    session
+        .query_drop(format!("TRUNCATE TABLE {table}"))
+        .await
+        .map_err(|e| to_error(e, &format!("emptying {table}")))
 }
 
 /// Bytes of a table with its indexes, by statistics that are made anew.

@@ -13,22 +13,30 @@ use crate::sql::text;
 use crate::work::{Work, fetch_keys, next_edge};
 
 /// So many ranges.
-const RANGES: usize = 64;
+pub(super) const RANGES: usize = 64;
 /// The bytes of one, roughly.
 const BYTES: u64 = 1 << 20;
 /// The digits of text keys, in the order of every collation that orders them at all.
 const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
-/// Chooses ranges. Says as well whether they come from across the key; otherwise it is all of the key, from its
-/// beginning on.
+/// So many rows are about a range's bytes.
+pub(super) fn rows_of_a_range(plan: &Plan) -> u64 {
+    let row_bytes = plan.source.data_bytes / plan.source.rows.max(1);
+    (BYTES / row_bytes.max(1)).clamp(50, 5_000)
+}
+
+/// Chooses ranges of so many rows each. Says as well whether they come from across the key; otherwise it is all of the
+/// key, from its beginning on. A table that has hardly more rows than that is sampled as a whole.
 ///
 /// # Errors
 /// As the server's.
-pub(super) async fn choose(session: &mut Session, plan: &Plan) -> Result<(Vec<Range<Key>>, bool)> {
+pub(super) async fn choose(
+    session: &mut Session,
+    plan: &Plan,
+    rows: u64,
+) -> Result<(Vec<Range<Key>>, bool)> {
     let all = vec![Range { lo: Edge::Start, hi: Edge::End }];
-    let row_bytes = plan.source.data_bytes / plan.source.rows.max(1);
-    let rows = (BYTES / row_bytes.max(1)).clamp(50, 5_000);
-    if plan.source.rows <= rows * RANGES as u64 {
+    if plan.source.rows <= rows.saturating_mul(RANGES as u64) {
         return Ok((all, true));
     }
     let doing = format!("choosing a sample of {}", plan.names.source);

@@ -356,6 +356,7 @@ impl Conductor {
         match self.guarding.goal() {
             Goal::Guard { .. } => self.phase == Phase::Guard && self.guarding.is_over(),
             // A build that has begun is waited for, so that it is not left to the server alone.
+            Goal::Sample { until: None, .. } => self.is_sampled(),
             Goal::Sample { .. } => {
                 (self.phase != Phase::Index && self.guarding.has_seen_enough())
                     || (self.phase == Phase::Verify && self.verifying.has_compared_all())

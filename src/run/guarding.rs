@@ -15,8 +15,8 @@ pub(crate) enum Goal {
     /// Keep the old table in step until then.
     Guard { until: Instant },
     /// Copy, index and verify a part of the table, to see how long the whole takes: copying ends then, and everything
-    /// ends by the second moment.
-    Sample { copy_until: Instant, until: Instant },
+    /// ends by the second moment; or with the copy, if there is none.
+    Sample { copy_until: Instant, until: Option<Instant> },
     /// Swap back; with rows that the old structure cannot hold only if their loss is accepted.
     Revert { accept_loss: bool },
 }
@@ -38,7 +38,7 @@ impl Guarding {
     }
 
     /// A part of the way there.
-    pub(crate) fn sample(copy_until: Instant, until: Instant) -> Self {
+    pub(crate) fn sample(copy_until: Instant, until: Option<Instant>) -> Self {
         Guarding { goal: Goal::Sample { copy_until, until }, misfits: BTreeMap::new() }
     }
 
@@ -75,7 +75,7 @@ impl Guarding {
 
     /// Whether a sample's time is over.
     pub(crate) fn has_seen_enough(&self) -> bool {
-        matches!(self.goal, Goal::Sample { until, .. } if Instant::now() >= until)
+        matches!(self.goal, Goal::Sample { until: Some(until), .. } if Instant::now() >= until)
     }
 
     /// Whether the guard's time is over.

@@ -25,8 +25,8 @@ pub(crate) struct Sampling<'a> {
     pub(crate) ranges: Vec<Range<Key>>,
     /// How long copying may take.
     pub(crate) copy_for: Duration,
-    /// How long all of it may take, but for an index build that is under way.
-    pub(crate) all_for: Duration,
+    /// How long all of it may take, but for an index build that is under way. None if it is only about copying.
+    pub(crate) all_for: Option<Duration>,
     pub(crate) progress: &'a Progress,
     pub(crate) control: &'a Control,
 }
@@ -38,9 +38,11 @@ impl Sampling<'_> {
     /// As a run's.
     pub(crate) async fn run(self, session: &mut Session, lock: &mut RunLock) -> Result<Tally> {
         let position = current_position(session, self.prepared.facts.version_number).await?;
-        let start = Start { unstarted: self.ranges, ..Start::afresh(position) };
+        // An earlier round has chunks in the state table.
+        let (last_chunk, _) = self.prepared.context.state.chunks(session).await?;
+        let start = Start { unstarted: self.ranges, last_chunk, ..Start::afresh(position) };
         let now = Instant::now();
-        let guarding = Guarding::sample(now + self.copy_for, now + self.all_for);
+        let guarding = Guarding::sample(now + self.copy_for, self.all_for.map(|time| now + time));
         let engine = Engine {
             server: self.server,
             prepared: self.prepared,
