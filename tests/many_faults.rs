@@ -50,8 +50,8 @@ enum Fault {
     Breaks { from: Phase, most: u64 },
     /// From a phase on, the server cannot be reached for a while.
     Away { from: Phase, millis: u64 },
-    /// replank's statements or connections are killed.
-    Kills { what: &'static str, every: u64 },
+    /// From a phase on, replank's statements or connections are killed.
+    Kills { from: Phase, what: &'static str, every: u64 },
     /// The server crashes and comes back.
     Crash { from: Phase, after: u64 },
     /// The server answers nothing for a while.
@@ -74,6 +74,7 @@ impl Fault {
             1 => Fault::Breaks { from, most: dice.random_range(6_000..300_000) },
             2 => Fault::Away { from, millis: dice.random_range(0..4_000) },
             3 => Fault::Kills {
+                from,
                 what: if dice.random_bool(0.5) { "KILL QUERY" } else { "KILL CONNECTION" },
                 every: dice.random_range(10..200),
             },
@@ -98,7 +99,8 @@ impl Fault {
                 tokio::time::sleep(Duration::from_millis(*millis)).await;
                 proxy.reachable(true);
             }
-            Fault::Kills { what, every } => {
+            Fault::Kills { from, what, every } => {
+                run.reaches(*from).await;
                 let mut conn = voyage.server.connect().await.expect("connect");
                 let mut ticker = tokio::time::interval(Duration::from_millis(*every));
                 while run.goes_on() {

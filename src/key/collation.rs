@@ -155,6 +155,63 @@ mod tests {
         }
     }
 
+    /// What the server says about every collation is compared in `tests/keys`; this holds one of each kind.
+    #[test]
+    fn each_kind_of_collation_has_the_weight_of_its_space() {
+        let pad = |charset, collation| match padding(charset, collation, true) {
+            Padding::Weight(weight) => weight.to_vec(),
+            Padding::None => Vec::new(),
+        };
+        for (charset, collation, weight) in [
+            ("latin7", "latin7_general_ci", &[0x30][..]),
+            ("latin7", "latin7_general_cs", &[0x30]),
+            ("latin7", "latin7_estonian_cs", &[0x2C]),
+            ("latin7", "latin7_bin", &[0x20]),
+            ("utf8mb3", "utf8mb3_bin", &[0x00, 0x20]),
+            ("ucs2", "ucs2_bin", &[0x00, 0x20]),
+            ("utf8mb4", "utf8mb4_bin", &[0x00, 0x00, 0x20]),
+            ("utf8mb4", "utf8mb4_unicode_520_ci", &[0x02, 0x0A]),
+            ("utf8mb4", "utf8mb4_unicode_ci", &[0x02, 0x09]),
+            ("utf8mb4", "utf8mb4_general_ci", &[0x00, 0x20]),
+            ("utf8mb3", "utf8mb3_general_mysql500_ci", &[0x00, 0x20]),
+            ("utf8mb3", "utf8mb3_tolower_ci", &[0x00, 0x20]),
+            ("latin1", "latin1_swedish_ci", &[0x20]),
+            ("latin2", "latin2_czech_cs", &[]),
+            ("cp1250", "cp1250_czech_cs", &[]),
+        ] {
+            assert_eq!(pad(charset, collation), weight, "{collation}");
+        }
+        assert_eq!(padding("utf8mb4", "utf8mb4_0900_ai_ci", false), Padding::None);
+        assert!(is_multi_pass("latin2_czech_cs") && !is_multi_pass("latin2_general_ci"));
+    }
+
+    #[test]
+    fn weights_without_padding_are_escaped_unless_they_come_last() {
+        let written = |last| {
+            let mut out = Vec::new();
+            put("utf8mb4", "utf8mb4_0900_ai_ci", false, &[1, 0, 2], last, &mut out).unwrap();
+            out
+        };
+        assert_eq!(written(true), [1, 0, 2]);
+        assert_ne!(written(false), [1, 0, 2]);
+        let mut escaped = Vec::new();
+        super::super::rank::escape(&[1, 0, 2], &mut escaped);
+        assert_eq!(written(false), escaped);
+    }
+
+    #[test]
+    fn runs_are_written_in_one_byte_or_in_three() {
+        let run = |length| {
+            let mut out = Vec::new();
+            put_run(length, 0, &mut out);
+            out
+        };
+        assert_eq!(run(1), [1]);
+        assert_eq!(run(254), [254]);
+        assert_eq!(run(255), [0xFF, 0, 255]);
+        assert_eq!(run(256), [0xFF, 1, 0]);
+    }
+
     #[test]
     fn long_runs_keep_their_order() {
         let text = |spaces: usize, end: u8| [vec![0x20; spaces], vec![end]].concat();

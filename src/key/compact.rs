@@ -160,5 +160,15 @@ mod tests {
         assert_eq!(bare, with_raw);
         assert_eq!((bare.raw(), with_raw.raw()), (None, Some(&b"raw"[..])));
         assert!(Key::new(&[1; 30], None) > Key::new(&[1; 22], None));
+        assert_ne!(bare, Key::new(b"ac", None));
+        assert_eq!(format!("{bare:?}"), "Key(X'6162')");
+        let set: std::collections::HashSet<Key> = [bare, with_raw, Key::new(b"ac", None)].into();
+        assert_eq!(set.len(), 2);
+        let hash = |key: &Key| {
+            use std::hash::BuildHasher;
+            std::hash::BuildHasherDefault::<std::collections::hash_map::DefaultHasher>::default()
+                .hash_one(key)
+        };
+        assert_ne!(hash(&Key::new(b"ab", None)), hash(&Key::new(b"ac", None)));
     }
 }

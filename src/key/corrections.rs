@@ -88,6 +88,30 @@ mod tests {
     }
 
     #[test]
+    fn each_collation_is_corrected_in_its_own_way() {
+        let with = |collation, text: &[u8], weights: &[u8]| {
+            corrected(collation, text, weights).map(Cow::into_owned)
+        };
+        assert_eq!(with("big5_chinese_ci", b"\xC7\x61", b"\x01\x02"), Some(b"\xC7\x61".to_vec()));
+        let wide = with("gb18030_chinese_ci", b"\x81\x30\x90\x33", b"I");
+        assert_eq!(wide, Some(vec![WIDE, b'I']));
+        assert_eq!(with("tis620_thai_ci", b"ab", b"AB"), Some(b"AB".to_vec()));
+        assert_eq!(with("utf8mb4_bin", b"\0", b"x"), Some(b"x".to_vec()));
+    }
+
+    #[test]
+    fn gb18030_weights_are_as_long_as_their_first_byte_says() {
+        // A character of two bytes with a weight of two, one of four with a weight of four, and single bytes, of
+        // which one has a weight that looks like the beginning of a longer one.
+        assert_eq!(gb18030(b"\xA8\xA6", b"\xA8\xA6").unwrap(), b"\xA8\xA6");
+        assert_eq!(gb18030(b"\x81\x30\x81\x30", b"\xFF\x01\x02\x03").unwrap(), b"\xFF\x01\x02\x03");
+        assert_eq!(gb18030(b"\xA8\xBB", b"\xFF\x01\x02\x03").unwrap(), b"\xFF\x01\x02\x03");
+        assert_eq!(gb18030(b"\xFFa", b"\xFFA").unwrap(), b"\xFFA");
+        assert_eq!(gb18030(b"\x80a", b"\x80A").unwrap(), b"\x80A");
+        assert!(gb18030(b"\xA8\xA6", b"\xA8").is_none());
+    }
+
+    #[test]
     fn weights_of_another_text_are_refused() {
         assert!(gb18030(b"ab", b"A").is_none());
         assert!(gb18030(b"a", b"AB").is_none());

@@ -134,6 +134,15 @@ mod tests {
     }
 
     #[test]
+    fn a_row_of_the_binary_protocol_gives_the_same_key_as_decoded_values() {
+        let int = |unsigned| PartType::Int { bytes: 4, unsigned };
+        let spec = spec(&[int(false), int(false), int(true)]);
+        let row = [Value::Int(-5), Value::UInt(7), Value::Int(9)];
+        let values = [PartValue::Int(-5), PartValue::Int(7), PartValue::UInt(9)];
+        assert_eq!(spec.from_row(&row).unwrap(), spec.key_from_values(&values).unwrap());
+    }
+
+    #[test]
     fn text_is_exported_as_bytes_and_weights() {
         let spec = spec(&[general_ci(), PartType::Enum { members: 3 }]);
         assert_eq!(

@@ -314,6 +314,20 @@ mod tests {
     const INT: PartType = PartType::Int { bytes: 4, unsigned: false };
 
     #[test]
+    fn only_text_needs_weights_and_only_the_last_part_has_no_end() {
+        assert!(!spec(&[INT, PartType::VarBinary]).needs_weights());
+        assert!(spec(&[INT, general_ci()]).needs_weights());
+        let weights = || vec![b"\0A".to_vec()];
+        let first = spec(&[PartType::VarBinary, general_ci()]);
+        let key = first.key_with_weights(&vec![bytes(b"\0"), bytes(b"a")], weights()).unwrap();
+        assert_eq!(key.rank()[..4], [0, 0xFF, 0, 0], "escaped, and ended");
+        let last = spec(&[general_ci(), PartType::VarBinary]);
+        let key = last.key_with_weights(&vec![bytes(b"a"), bytes(b"\x07\0")], weights()).unwrap();
+        assert!(key.rank().ends_with(&[7, 0]), "as it is");
+        assert!(!key.rank().ends_with(&[0, 0]));
+    }
+
+    #[test]
     fn equal_weights_are_one_key_though_the_bytes_differ() {
         let spec = spec(&[INT, general_ci()]);
         let key = |text: &[u8], weights: &[u8]| {

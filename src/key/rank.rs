@@ -374,6 +374,31 @@ mod tests {
         assert!(refused(PartType::DateTime { fsp: 3 }, text("2020-01-01 00:00:00")));
         assert!(refused(PartType::Time { fsp: 0 }, text("12:60:00")));
         assert!(refused(PartType::Binary { len: 2 }, bytes(b"abc")));
+        for date in ["2020-01-0", "2020-01-011", "2020x01-01"] {
+            assert!(refused(PartType::Date, text(date)), "{date}");
+        }
+        assert_eq!(unescape(&mut &[0, 5, 0, 0][..]), None, "a zero byte is followed by 00 or FF");
+    }
+
+    #[test]
+    fn a_time_has_three_fields_within_their_bounds() {
+        assert_eq!(parse_time("999:59:59.000001"), Some(3_599_999_000_001));
+        assert_eq!(parse_time("-00:00:01"), Some(-1_000_000));
+        for wrong in [
+            "12:00",
+            "12:00:00:00",
+            "1000:00:00",
+            "12:60:00",
+            "12:00:60",
+            "1::1",
+            "+1:00:00",
+            "12:00:00.12345x",
+            "12:00:00.1234567",
+        ] {
+            assert_eq!(parse_time(wrong), None, "{wrong}");
+        }
+        assert_eq!(format_time(3_723_500_000, 0), "01:02:03");
+        assert_eq!(format_time(-3_723_500_000, 2), "-01:02:03.50");
     }
 
     proptest! {

@@ -285,6 +285,20 @@ mod tests {
     }
 
     #[test]
+    fn few_members_are_listed_and_many_are_cast() {
+        let at = |spec: &KeySpec, value| key(spec, vec![PartValue::UInt(value)]);
+        let set = spec(&[PartType::Set { members: 2 }]);
+        assert_eq!(set.after(&at(&set, 1)).unwrap(), "`a` IN (2, 3)");
+        assert_eq!(set.after(&at(&set, 3)).unwrap(), "FALSE");
+        assert_eq!(set.in_list(&[at(&set, 1), at(&set, 2)]).unwrap(), "`a` IN (1, 2)");
+        let many = |members| spec(&[PartType::Enum { members }]);
+        let (listed, cast) = (many(1023), many(1024));
+        assert!(listed.after(&at(&listed, 1022)).unwrap().starts_with("`a` IN ("));
+        assert!(cast.after(&at(&cast, 1022)).unwrap().starts_with("CAST("));
+        assert_eq!(spec(&[INT, INT]).order_by(), "`a`, `b`");
+    }
+
+    #[test]
     fn an_empty_list_matches_nothing() {
         assert_eq!(spec(&[INT]).in_list(&[]).unwrap(), "FALSE");
     }
@@ -294,6 +308,8 @@ mod tests {
         let spec = spec(&[INT, general_ci(), PartType::VarBinary]);
         let key = key(&spec, vec![PartValue::Int(5), bytes(b"it's"), bytes(b"\xFF\0")]);
         assert_eq!(spec.describe(&key), "a=5, b='it''s', c=X'FF00'");
+        let control = self::key(&spec, vec![PartValue::Int(5), bytes(b"a\nb"), bytes(b"")]);
+        assert_eq!(spec.describe(&control), "a=5, b=X'610A62', c=''");
     }
 
     #[test]

@@ -193,8 +193,14 @@ impl Server {
     /// A connection with the server's own session settings.
     ///
     /// # Errors
-    /// Refused when the server turns the user away; transient when it cannot be reached.
+    /// Refused when the server turns the user away; transient when it cannot be reached; failed when another server
+    /// answers than before.
     pub async fn connect(&self) -> Result<Session> {
+        let session = self.reach().await?;
+        self.recognise(session).await
+    }
+
+    async fn reach(&self) -> Result<Session> {
         let conn = match self.try_connect(self.opts.clone()).await {
             Err(mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer))
                 if self.plain_allowed =>
@@ -204,14 +210,17 @@ impl Server {
             }
             outcome => outcome,
         };
-        let doing = format!("connecting to {}", self.display);
-        let conn = conn.map_err(|error| to_error(error, &doing))?;
-        let mut session = Session { conn, opened: Instant::now() };
+        let conn = conn.map_err(|e| to_error(e, &format!("connecting to {}", self.display)))?;
+        Ok(Session { conn, opened: Instant::now() })
+    }
+
+    /// Makes sure that it is the server that was met before.
+    async fn recognise(&self, mut session: Session) -> Result<Session> {
         // MariaDB has no such variable, and is refused later.
         let uuid: Option<(String, String)> = session
             .query_first("SHOW GLOBAL VARIABLES LIKE 'server_uuid'")
             .await
-            .map_err(|error| to_error(error, &doing))?;
+            .map_err(|e| to_error(e, &format!("connecting to {}", self.display)))?;
         let uuid = uuid.map(|(_, uuid)| uuid).unwrap_or_default();
         if *self.identity.get_or_init(|| uuid.clone()) != uuid {
             return Err(Error::failed(format!(
@@ -235,12 +244,26 @@ impl Server {
         }
     }
 
-    /// A connection set up for copying rows.
+    /// A connection set up for copying rows. One that breaks before it is, and has done nothing yet, is opened again.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn session(&self, settings: &SessionSettings) -> Result<Session> {
-        let mut session = self.connect().await?;
+        let mut broken = 0;
+        loop {
+            let session = self.reach().await?;
+            let ready = async { self.set_up(self.recognise(session).await?, settings).await };
+            match ready.await {
+                Err(error) if error.kind() == Kind::Transient && broken < MOST_BROKEN => {
+                    broken += 1;
+                    tracing::debug!(%error, broken, "a connection that broke at once is opened again");
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn set_up(&self, mut session: Session, settings: &SessionSettings) -> Result<Session> {
         session
             .query_drop(format!(
                 "SET SESSION sql_mode = '{COPY_SQL_MODE}', time_zone = {zone}, \
@@ -260,6 +283,9 @@ impl Server {
         Ok(session)
     }
 }
+
+/// How often a connection may break before it is set up.
+const MOST_BROKEN: u32 = 3;
 
 /// How long a lost server is waited for: a restart with crash recovery takes that long.
 pub const RECONNECT_FOR: Duration = Duration::from_secs(120);

@@ -164,6 +164,19 @@ fn the_old_form_of_rows_events_has_the_same_rows() {
 }
 
 #[test]
+fn an_update_has_two_images_in_both_forms() {
+    // The two rows of an insert, read as one row before and after.
+    let mut body = unhex(WRITE);
+    let bitmap = body[11..14].to_vec();
+    body.splice(14..14, bitmap);
+    let new = decode(codes::UPDATE_ROWS, &body, &layout()).unwrap();
+    let (before, after) = (first_row(-8_388_608), second_row());
+    assert_eq!(new, [RowChange::Update { before, after }]);
+    body.drain(8..10);
+    assert_eq!(new, decode(codes::UPDATE_ROWS_V1, &body, &layout()).unwrap());
+}
+
+#[test]
 fn a_key_column_missing_after_an_update_keeps_its_value() {
     let changes = decode(codes::PARTIAL_UPDATE_ROWS, &unhex(PARTIAL_MINIMAL), &layout()).unwrap();
     let (before, after) = (first_row(-8_388_608), first_row(-8_388_607));
