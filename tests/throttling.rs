@@ -212,7 +212,7 @@ async fn a_run_rests_at_a_critical_load_if_that_is_wanted() {
     let writers = Writers::start(&scenario, &db).await;
     let options = slow(throttled(&[
         ("critical-load", "Threads_connected=100000"),
-        ("critical-load-hibernate", "2s"),
+        ("critical-load-hibernate", "15s"),
     ]));
     let beside = async |run: &Lookout| {
         assert!(run.copied(2_000).await, "the run ended too early");
@@ -225,7 +225,7 @@ async fn a_run_rests_at_a_critical_load_if_that_is_wanted() {
     let request = db.request("t", &scenario.alter);
     let (outcome, why) = db.alter_beside(&request, &options, beside).await;
     outcome.expect("done");
-    assert!(why.contains("it rests for 2s"), "{why}");
+    assert!(why.contains("it rests for 15s"), "{why}");
     writers.stop(&scenario).await;
     scenario.assert_equal(&db).await;
 }

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::{Control, Event};
-use crate::progress::{Progress, Snapshot};
+use crate::progress::Progress;
 
 /// How far ahead the calendar is shown.
 const AHEAD: SignedDuration = SignedDuration::from_hours(48);
@@ -83,21 +83,6 @@ pub struct WindowStatus {
 impl Status {
     /// The present status.
     pub fn of(progress: &Progress, control: &Control) -> Status {
-        let Snapshot {
-            phase,
-            phase_began,
-            began,
-            rows_estimated,
-            rows_copied,
-            rows_verified,
-            keys_replayed,
-            backlog,
-            stream_lag,
-            waiting,
-            pace: _,
-            felt,
-            cut_over_attempts,
-        } = progress.snapshot();
         let shown = progress.snapshot();
         let now = control.now();
         let orders = control.orders();
@@ -112,25 +97,25 @@ impl Status {
             run: subject.run,
             server: subject.server,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            phase: phase.name().to_owned(),
-            phase_seconds: phase_began.elapsed().as_secs_f64(),
-            seconds: began.elapsed().as_secs_f64(),
-            rows_estimated,
-            rows_copied,
-            rows_verified,
+            phase: shown.phase.name().to_owned(),
+            phase_seconds: shown.phase_began.elapsed().as_secs_f64(),
+            seconds: shown.began.elapsed().as_secs_f64(),
+            rows_estimated: shown.rows_estimated,
+            rows_copied: shown.rows_copied,
+            rows_verified: shown.rows_verified,
             rows_done: shown.rows_done(),
             rows_total: shown.rows_total(),
             rows_per_second: shown.rate(),
             eta_seconds: shown.eta().map(|eta| eta.as_secs_f64()),
-            keys_replayed,
-            backlog,
-            stream_lag_seconds: stream_lag.as_secs_f64(),
-            commit_ms: felt.commit.map(|commit| commit.as_secs_f64() * 1e3),
-            others_per_second: felt.others,
-            share: felt.share,
+            keys_replayed: shown.keys_replayed,
+            backlog: shown.backlog,
+            stream_lag_seconds: shown.stream_lag.as_secs_f64(),
+            commit_ms: shown.felt.commit.map(|commit| commit.as_secs_f64() * 1e3),
+            others_per_second: shown.felt.others,
+            share: shown.felt.share,
             pace: orders.as_ref().map(|orders| orders.pace.name().to_owned()),
-            pace_why: felt.why.map(str::to_owned),
-            waiting,
+            pace_why: shown.felt.why.map(str::to_owned),
+            waiting: shown.waiting,
             workers: orders.as_ref().map(|orders| orders.workers),
             chunk_time_ms: orders.as_ref().map(|orders| millis(orders.chunk_time)),
             max_rows_per_sec: orders.as_ref().and_then(|orders| orders.rows_per_second),
@@ -144,7 +129,7 @@ impl Status {
                 })
                 .collect(),
             postponed: orders.is_some_and(|orders| orders.cut_over_waits.is_some()),
-            cut_over_attempts,
+            cut_over_attempts: shown.cut_over_attempts,
             replicas: state.replicas.clone(),
             windows: windows
                 .unwrap_or_default()
