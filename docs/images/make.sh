@@ -12,7 +12,7 @@ replank=$(cargo metadata --format-version 1 --no-deps --manifest-path ../../Carg
   sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/replank
 
 # A terminal of 120 columns, so that the live line is shown.
-script -qfec "stty cols 120; $replank demo --http $address" "$work/typescript" >/dev/null &
+script -qfec "stty cols 150 rows 40 </dev/tty; $replank demo --http $address" "$work/typescript" >/dev/null &
 demo=$!
 
 status() { curl -sf "http://$address/status" || true; }
@@ -29,7 +29,7 @@ picture dashboard.png 1280,1500 "http://$address/" 8000
 {
   printf '<meta charset="utf-8"><body style="margin:0;background:#111;color:#ddd"><pre style="font:14px/1.5 monospace;padding:16px">'
   tr '\r' '\n' < "$work/typescript" | sed 's/\x1b\[[0-9;?]*[A-Za-z]//g' | grep -v '^[[:space:]]*$' |
-    awk '/ copy .*\[?=*/ && /rows\/s/ { line = $0; next } { print } END { print line }' |
+    awk '/ copy +=/ { if (length($0) >= length(line) - 12) line = $0; next } / INFO / { print } END { print line }' |
     sed 's/&/\&amp;/g; s/</\&lt;/g' | tail -n 14
   printf '</pre>'
 } > "$work/terminal.html"

@@ -402,6 +402,11 @@ impl Control {
     /// Writes to the journal and to the log.
     pub(crate) fn note(&self, text: &str) {
         tracing::info!("{text}");
+        self.remember(text);
+    }
+
+    /// Writes to the journal what the log has already.
+    pub(crate) fn remember(&self, text: &str) {
         let now = self.now();
         self.state().journal.write(now, text);
     }

@@ -153,6 +153,7 @@ impl Conductor {
     /// Interrupted on a stop; otherwise as the hand or the stream that failed reported it.
     pub(crate) fn conduct(mut self, inputs: Inputs) -> Result<Tally> {
         self.progress.enter(Phase::Copy);
+        self.control.remember("copy begins");
         let unwanted = crossbeam_channel::never();
         let bell = self.control.bell().clone();
         while self.swapping.step != Step::Swapped && !self.is_enough() {
@@ -286,6 +287,7 @@ impl Conductor {
         self.phase = phase;
         self.phase_began = Instant::now();
         self.progress.enter(phase);
+        self.control.remember(&format!("{} begins", phase.name()));
     }
 
     fn close_phase(&mut self) {
