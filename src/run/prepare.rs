@@ -17,7 +17,7 @@ use crate::schema::checks::{check_names, for_shadow, lost_names};
 use crate::schema::indexes::{deferrable, name_of};
 use crate::schema::table::Table;
 use crate::server::{
-    Fault, RunLock, Server, ServerFacts, Session, SessionSettings, fault_of, to_error,
+    Fault, RunLock, Server, ServerFacts, Session, SessionSettings, fault_of, replicas, to_error,
 };
 use crate::sql::{TableName, text};
 use crate::state::{Part, Registry, StateTable, Terms, run_mark, structure};
@@ -275,10 +275,7 @@ async fn defer(
 }
 
 async fn has_replicas(session: &mut Session, version: u32) -> Result<bool> {
-    let statement = if version >= 80_022 { "SHOW REPLICAS" } else { "SHOW SLAVE HOSTS" };
-    let replicas: Vec<mysql_async::Row> =
-        session.query(statement).await.map_err(|e| to_error(e, "looking for replicas"))?;
-    Ok(!replicas.is_empty())
+    Ok(!replicas(session, version, "looking for replicas").await?.is_empty())
 }
 
 /// The time, as a session in that time zone sees it: what NOW() is in a new column of every row.

@@ -6,6 +6,15 @@ use mysql_async::prelude::Queryable;
 use super::{Session, to_error};
 use crate::error::{Error, Result};
 
+/// The replicas that are connected to a server of that version, as it lists them.
+///
+/// # Errors
+/// As the server's; `doing` says what it was about.
+pub async fn replicas(session: &mut Session, version: u32, doing: &str) -> Result<Vec<Row>> {
+    let statement = if version >= 80_022 { "SHOW REPLICAS" } else { "SHOW SLAVE HOSTS" };
+    session.query(statement).await.map_err(|e| to_error(e, doing))
+}
+
 /// Version and settings of the server.
 #[derive(Debug, Clone)]
 pub struct ServerFacts {

@@ -8,10 +8,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mysql_async::prelude::Queryable;
-
 use crate::error::{Error, Result};
-use crate::server::{Server, Session, SessionSettings, to_error};
+use crate::server::{Server, Session, SessionSettings, replicas};
 use crate::state::StateTable;
 
 /// How long a replica may take to answer.
@@ -99,10 +97,9 @@ pub(super) async fn discover(
     session: &mut Session,
     version: u32,
 ) -> Result<Vec<Replica>> {
-    let statement = if version >= 80_022 { "SHOW REPLICAS" } else { "SHOW SLAVE HOSTS" };
-    let rows: Vec<mysql_async::Row> = session.query(statement).await.map_err(|e| {
-        to_error(e, "looking for replicas (--discover-replicas)")
-            .remedy("GRANT REPLICATION SLAVE ON *.* to the account of replank.")
+    let doing = "looking for replicas (--discover-replicas)";
+    let rows = replicas(session, version, doing).await.map_err(|error| {
+        error.remedy("GRANT REPLICATION SLAVE ON *.* to the account of replank.")
     })?;
     let mut found = Vec::new();
     for row in rows {
