@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use replank::demo::latency::Latencies;
 use replank::demo::workload::{Workload, WorkloadConfig};
 use replank::server::Server;
 use replank::sql::TableName;
@@ -17,7 +18,10 @@ use crate::shapes::Shape;
 use crate::tools::{Tool, replank};
 
 /// How long the application is watched before the tool begins.
-const BASELINE: Duration = Duration::from_secs(8);
+const BASELINE: Duration = Duration::from_secs(15);
+
+/// The phases of a run, as its result names them.
+const PHASES: [&str; 4] = ["copy", "index", "verify", "cut-over"];
 
 pub(crate) struct Bench<'a> {
     server: &'a ThrowawayServer,
@@ -46,6 +50,8 @@ pub(crate) struct Figures {
     binlog: f64,
     /// What `replank plan` had estimated, in seconds.
     planned: f64,
+    /// How long each phase took, in seconds.
+    phases: [(&'static str, f64); 4],
 }
 
 impl<'a> Bench<'a> {
@@ -168,6 +174,9 @@ impl<'a> Bench<'a> {
             (figures.p99_before, figures.worst) = (before.p99_ms, during.max_ms);
             let swap = ended - Duration::from_millis(700);
             figures.stall = report.latencies.across(swap, ended).max_ms;
+            figures.tell_phases(ended, Some(&report.latencies));
+        } else {
+            figures.tell_phases(ended, None);
         }
         figures
     }
@@ -189,6 +198,7 @@ impl<'a> Bench<'a> {
     /// The seconds that a plan estimates.
     async fn plan(&self, arguments: &[String]) -> f64 {
         let mut command = replank("plan", self.server.port());
+        command.arg("-q");
         command.args(arguments);
         let planned = tokio::task::spawn_blocking(move || command.output());
         let planned = planned.await.expect("no panic").expect("it runs");
@@ -224,19 +234,12 @@ impl<'a> Bench<'a> {
         // Empty, unless RUST_LOG asks for more.
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
         let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        if let Some(seconds) = result.get("seconds") {
-            let part = |name: &str| result[name].as_f64().unwrap_or_default();
-            eprintln!(
-                "  replank {seconds:.5}: copy {:.1}, index {:.1}, verify {:.1}, cut-over {:.1}, {} keys replayed",
-                part("copy_seconds"),
-                part("index_seconds"),
-                part("verify_seconds"),
-                part("cut_over_seconds"),
-                result["keys_replayed"]
-            );
-        }
+        let phases = PHASES.map(|phase| {
+            let seconds = result[format!("{}_seconds", phase.replace('-', "_"))].as_f64();
+            (phase, seconds.unwrap_or_default())
+        });
         let lock = result["lock_held_ms"].as_f64().unwrap_or_default();
-        Figures { finished: true, processor, memory, lock, ..Figures::default() }
+        Figures { finished: true, processor, memory, lock, phases, ..Figures::default() }
     }
 }
 
@@ -274,6 +277,7 @@ pub(crate) fn median(figures: &[Figures]) -> Figures {
         memory: of(|f| f.memory),
         binlog: of(|f| f.binlog),
         planned: of(|f| f.planned),
+        ..Figures::default()
     }
 }
 
@@ -295,6 +299,25 @@ impl Figures {
         }
         let group = format!("{shape}, {rows} rows, {what}");
         Bar { group, tool: tool.name(), seconds: self.seconds, note }
+    }
+
+    /// One line about the phases of a run of replank, with what the application felt in each.
+    fn tell_phases(&self, ended: Instant, latencies: Option<&Latencies>) {
+        let all: f64 = self.phases.iter().map(|(_, seconds)| seconds).sum();
+        if all == 0.0 {
+            return;
+        }
+        let mut from = ended - Duration::from_secs_f64(all);
+        eprint!("  replank {:.1} s", self.seconds);
+        for (phase, seconds) in self.phases {
+            let to = from + Duration::from_secs_f64(seconds);
+            eprint!(", {phase} {seconds:.1}");
+            if let Some(latencies) = latencies {
+                eprint!(" (p99 {:.1} ms)", latencies.between(from, to).p99_ms);
+            }
+            from = to;
+        }
+        eprintln!();
     }
 
     pub(crate) fn row(

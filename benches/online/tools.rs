@@ -75,6 +75,9 @@ impl Tool {
             Tool::Replank | Tool::Planned => {
                 let mut command = replank("run", port);
                 command.args(["--keep-old", "--history-retention", "0"]).args(arguments);
+                if !arguments.iter().any(|argument| argument.starts_with("-v")) {
+                    command.arg("-q");
+                }
                 command
             }
             Tool::PtOsc => {
@@ -85,6 +88,9 @@ impl Tool {
                         ALTER,
                         "--execute",
                         "--no-check-alter",
+                        // Its search for replicas uses a statement that the server no longer has.
+                        "--recursion-method",
+                        "none",
                         "--set-vars",
                         "lock_wait_timeout=60",
                     ])
@@ -104,7 +110,7 @@ pub(crate) fn replank(name: &str, port: u16) -> Command {
     command
         .args([name, "--host", "127.0.0.1", "--port", &port.to_string(), "--user", "root"])
         .args(["--database", "bench", "--table", "t", "--alter", ALTER])
-        .args(["--output", "json", "-q"])
+        .args(["--output", "json"])
         .env("HOME", "/nonexistent")
         .stdin(Stdio::null());
     command
