@@ -32,7 +32,7 @@ pub enum Pace {
 /// The lowest share: a busy table has to come to its end as well.
 const LOWEST: f64 = 0.1;
 /// What a good window adds below one worker.
-const STEP: f64 = 0.05;
+const STEP: f64 = 0.1;
 /// What a bad window leaves.
 const BACK: f64 = 0.7;
 /// So many good windows come before another worker is tried.

@@ -40,9 +40,10 @@ use crate::throttle::Beats;
 const COALESCE: Duration = Duration::from_millis(50);
 /// The most changed keys in one batch.
 const MAX_BATCH: u64 = 2_000;
-/// How much longer than a chunk's copy the comparison of a range may take: it holds no locks, and each one costs
-/// a few statements whatever its size.
-const COMPARED: u32 = 5;
+/// How much longer than a chunk's copy the comparison of a range may take where rows are converted: each one
+/// costs a scratch table, whatever its size. Elsewhere it takes as long: where all processors are busy, a
+/// transaction of the application waits for a statement that has one of them.
+const CONVERTED: u32 = 5;
 /// The largest chunk, in rows.
 const MAX_CHUNK: u64 = 200_000;
 /// How long the first heartbeat may take to come back: the stream may have a long way to go after a stop, but
@@ -67,6 +68,15 @@ pub(crate) struct Limits {
     pub(crate) deferred: usize,
     /// Replaying several batches at once is right only where rows cannot stand in each other's way.
     pub(crate) parallel_replay: bool,
+    /// Whether rows are converted to be compared.
+    pub(crate) converts: bool,
+}
+
+impl Limits {
+    /// How long the comparison of a range should take.
+    fn compare_time(&self, chunk_time: Duration) -> Duration {
+        chunk_time * if self.converts { CONVERTED } else { 1 }
+    }
 }
 
 /// What the conductor shares with those who watch and steer the run.
@@ -126,7 +136,11 @@ impl Conductor {
             phase: Phase::Copy,
             copying: Copying::new(Sizer::new(chunk_time, 1_000, MAX_CHUNK)),
             indexing: Indexing::new(limits.deferred),
-            verifying: Verifying::new(Sizer::new(chunk_time * COMPARED, 1_000, MAX_CHUNK)),
+            verifying: Verifying::new(Sizer::new(
+                limits.compare_time(chunk_time),
+                1_000,
+                MAX_CHUNK,
+            )),
             swapping: Swapping::new(limits.lock_wait),
             sampled: VecDeque::new(),
             batch_sizer: Sizer::new(chunk_time, 200, MAX_BATCH),
@@ -196,7 +210,7 @@ impl Conductor {
     fn follow_orders(&mut self) -> Result<()> {
         let Some(orders) = self.control.orders() else { return Ok(()) };
         self.copying.sizer.aim(orders.chunk_time);
-        self.verifying.sizer.aim(orders.chunk_time * COMPARED);
+        self.verifying.sizer.aim(self.limits.compare_time(orders.chunk_time));
         self.pacing.allow(allowance(&orders), self.ledger.received());
         self.orders = orders;
         if self.swapping.is_swapping() {

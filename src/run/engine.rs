@@ -97,7 +97,8 @@ impl Engine<'_> {
         let (crew, hands, reports, messages) =
             Crew::start(self.server, self.prepared, strength, lock_wait);
         let deferred = self.prepared.context.deferred.len();
-        let limits = Limits { lock_wait, deferred, parallel_replay };
+        let converts = plan.columns.converts();
+        let limits = Limits { lock_wait, deferred, parallel_replay, converts };
         let orders = self.control.orders();
         let shared = Shared {
             progress: self.progress.clone(),

@@ -12,6 +12,8 @@ const WINDOW: Duration = Duration::from_millis(500);
 const BEFORE: Duration = Duration::from_millis(200);
 /// So many heartbeats say something.
 const ENOUGH: usize = 3;
+/// With so many, one that took long is told from several; a window has about half of them.
+const PLENTY: usize = 10;
 /// A backlog below this is not worth slowing the copy for.
 const SMALL_BACKLOG: usize = 20_000;
 
@@ -33,9 +35,14 @@ pub(crate) struct Pacing {
     governor: Option<Governor>,
     began: Instant,
     commits: Vec<Duration>,
+    /// Those of the window before, unless it was a bad one: it has been answered.
+    commits_before: Vec<Duration>,
     rows: u64,
-    /// The run's own transactions.
-    own: u64,
+    /// The run's own transactions that the binlog has not brought yet; below zero where it was faster than the
+    /// answer.
+    own: i64,
+    /// Batches replayed in this window: one that changes nothing is not in the binlog.
+    replayed: i64,
     received: Seq,
     backlog: usize,
     growing: u32,
@@ -53,8 +60,10 @@ impl Pacing {
             governor: (pace == Pace::Fast).then(|| Governor::new(pace, workers, nothing)),
             began: now,
             commits: Vec::new(),
+            commits_before: Vec::new(),
             rows: 0,
             own: 0,
+            replayed: 0,
             received: 0,
             backlog: 0,
             growing: 0,
@@ -95,13 +104,13 @@ impl Pacing {
 
     /// A batch was replayed.
     pub(crate) fn replayed(&mut self) {
-        self.own += 1;
+        self.replayed += 1;
     }
 
     /// Rows were copied, in a transaction, or compared.
     pub(crate) fn worked(&mut self, rows: u64, took: Duration, transactions: u64) {
         self.rows += rows;
-        self.own += transactions;
+        self.own += transactions as i64;
         let now = Instant::now();
         let rest = self.governor.as_ref().map_or(Duration::ZERO, |governor| governor.rest(took));
         let limit = self.allowance.rows_per_second.map_or(Duration::ZERO, |most| {
@@ -158,6 +167,9 @@ impl Pacing {
                 let before = governor.share();
                 governor.observe(window);
                 let (share, why) = (governor.share(), governor.why());
+                if share < before {
+                    self.commits_before.clear();
+                }
                 if (before < 1.0) != (share < 1.0) || before.ceil() != share.ceil() {
                     tracing::info!(share = format!("{share:.2}"), why, "pace");
                 }
@@ -168,12 +180,19 @@ impl Pacing {
 
     fn window(&mut self, took: Duration, received: Seq, backlog: usize) -> Window {
         let seconds = took.as_secs_f64();
-        let others = (received - self.received).saturating_sub(self.own);
+        // What is on its way between the binlog and the answer is counted in the next window.
+        let not_own = (received - self.received) as i64 - self.own;
+        self.own = (-not_own).max(0);
+        let others = (not_own - std::mem::take(&mut self.replayed)).max(0);
         self.growing = if backlog > self.backlog.max(SMALL_BACKLOG) { self.growing + 1 } else { 0 };
-        let mut commits = std::mem::take(&mut self.commits);
-        commits.sort_unstable();
-        let commit = (commits.len() >= ENOUGH)
-            .then(|| commits[(commits.len() * 9 / 10).min(commits.len() - 1)]);
+        let commits = std::mem::take(&mut self.commits);
+        let mut all = commits.clone();
+        if commits.len() < PLENTY {
+            all.extend_from_slice(&self.commits_before);
+        }
+        self.commits_before = commits;
+        all.sort_unstable();
+        let commit = (all.len() >= ENOUGH).then(|| all[(all.len() * 9).div_ceil(10) - 1]);
         let window = Window {
             commit,
             others: others as f64 / seconds,
@@ -181,7 +200,7 @@ impl Pacing {
             falling_behind: self.growing >= 2,
             strain: None,
         };
-        (self.began, self.rows, self.own) = (Instant::now(), 0, 0);
+        (self.began, self.rows) = (Instant::now(), 0);
         (self.received, self.backlog) = (received, backlog);
         window
     }
@@ -205,5 +224,50 @@ impl Pacing {
             (share, None) if share < 2.0 => "1 worker".to_owned(),
             (share, None) => format!("{share:.0} workers"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn pacing() -> Pacing {
+        Pacing::new(Allowance { pace: Pace::Balanced, workers: 4, rows_per_second: None })
+    }
+
+    #[test]
+    fn the_runs_own_transactions_are_not_taken_for_an_applications() {
+        let mut pacing = pacing();
+        let mut received = 0;
+        // The answers come before the binlog in one window, and behind it in the next.
+        for ahead in [5, -3, 0, 4, -6, 2] {
+            received += 80;
+            pacing.worked(80_000, SECOND, (80 + ahead) as u64);
+            let window = pacing.window(SECOND, received, 0);
+            assert!(window.others <= 6.0, "{window:?}");
+        }
+        // Batches that change nothing are in no binlog, and take nothing away from others.
+        for _ in 0..10 {
+            (0..20).for_each(|_| pacing.replayed());
+            received += 10;
+            pacing.window(SECOND, received, 0);
+        }
+        assert_eq!(pacing.window(SECOND, received + 30, 0).others, 30.0);
+    }
+
+    #[test]
+    fn one_slow_heartbeat_of_ten_says_nothing_and_two_do() {
+        let mut pacing = pacing();
+        let (quick, slow) = (Duration::from_millis(2), Duration::from_millis(40));
+        let mut window = |commits: [Duration; 5]| {
+            commits.into_iter().for_each(|took| pacing.committed(took));
+            pacing.window(SECOND, 0, 0).commit
+        };
+        window([quick; 5]);
+        assert_eq!(window([quick, slow, quick, quick, quick]), Some(quick));
+        assert_eq!(window([quick, quick, quick, quick, slow]), Some(slow), "the second of ten");
+        assert_eq!(window([quick; 5]), Some(quick));
     }
 }
