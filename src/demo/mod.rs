@@ -134,7 +134,7 @@ pub async fn demo(
         pace: Pace::default(),
         workers: 4,
         rows_per_second: None,
-        chunk_time: Duration::from_millis(20),
+        chunk_time: Duration::from_millis(40),
         keep_old: true,
         restart: false,
         stop_keeps: false,

@@ -29,20 +29,26 @@ pub enum Pace {
     Fast,
 }
 
+/// Workers to begin with where nobody is disturbed: one works while the other one's commit is written, or its answer
+/// on its way.
+const FIRST: f64 = 2.0;
 /// The lowest share: a busy table has to come to its end as well.
 const LOWEST: f64 = 0.1;
 /// What a good window adds below one worker.
 const STEP: f64 = 0.1;
 /// What a bad window leaves.
 const BACK: f64 = 0.7;
-/// So many good windows come before another worker is tried.
-const PATIENCE: u32 = 2;
+/// So many good windows tell how many rows some workers bring. The first one with another number of workers
+/// tells nothing.
+const PATIENCE: u32 = 3;
 /// Another worker has to bring this much more.
 const WORTH: f64 = 1.1;
 /// For so many windows another worker is not tried again after it was not worth it; doubled every time.
 const COOL_DOWN: u32 = 20;
 /// Rates below this say nothing, in transactions per second.
 const FEW: f64 = 20.0;
+/// After so many windows without a complaint the application is not disturbed.
+const CALM: u32 = 10;
 /// What a window takes from the remembered rate: half of it in twelve minutes of half-second windows.
 const FORGET: f64 = 0.9995;
 
@@ -90,6 +96,28 @@ pub struct Window {
     pub strain: Option<&'static str>,
 }
 
+/// Rows per second, on average over some windows.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Rate {
+    sum: f64,
+    /// Windows since the number of workers changed, of which the first is not in the sum.
+    windows: u32,
+}
+
+impl Rate {
+    fn count(&mut self, rows: f64) {
+        if self.windows > 0 {
+            self.sum += rows;
+        }
+        self.windows += 1;
+    }
+
+    /// None as long as too few windows were seen.
+    fn average(&self) -> Option<f64> {
+        (self.windows > PATIENCE).then(|| self.sum / f64::from(self.windows - 1))
+    }
+}
+
 /// Says how much of the server the copy may have, window by window: additive increase, multiplicative decrease,
 /// by what the application's transactions and replank's own commits feel.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,12 +127,14 @@ pub struct Governor {
     share: f64,
     commit_before: Duration,
     others_before: f64,
-    good: u32,
-    /// Rows per second with one worker less, and for how many windows the present one has been tried.
-    trial: Option<(f64, u32)>,
+    /// Rows per second with the present number of workers.
+    here: Rate,
+    /// Rows per second with one worker less, while the last one is on trial.
+    trial: Option<f64>,
     cool_down: u32,
     next_cool_down: u32,
     lowest_for: u32,
+    since_complaint: u32,
     why: Option<&'static str>,
 }
 
@@ -116,14 +146,15 @@ impl Governor {
         Governor {
             pace,
             most,
-            share: if idle || pace == Pace::Fast { most.min(2.0) } else { 1.0 },
+            share: if idle || pace == Pace::Fast { most.min(FIRST) } else { 1.0 },
             commit_before: before.commit.unwrap_or(Duration::from_millis(5)),
             others_before: before.others,
-            good: 0,
+            here: Rate::default(),
             trial: None,
             cool_down: 0,
             next_cool_down: COOL_DOWN,
             lowest_for: 0,
+            since_complaint: 0,
             why: None,
         }
     }
@@ -142,7 +173,7 @@ impl Governor {
     pub fn limit(&mut self, most_workers: usize) {
         self.most = most_workers.max(1) as f64;
         if self.share > self.most {
-            self.share = self.most;
+            self.settle(self.most);
             self.trial = None;
         }
     }
@@ -200,41 +231,53 @@ impl Governor {
         }
     }
 
+    /// Another kind of work begins, whose rows cannot be compared with those of before.
+    pub fn turn_to_other_work(&mut self) {
+        let on_trial = self.trial.take().is_some();
+        let share = if on_trial { self.share - 1.0 } else { self.share };
+        // A worker that brought nothing there may do so here, if it was not the application that sent it away.
+        let may_begin = share == 1.0 && self.pace != Pace::Gentle && self.since_complaint > CALM;
+        self.settle(if may_begin { self.most.min(FIRST) } else { share });
+        (self.cool_down, self.next_cool_down) = (0, COOL_DOWN);
+    }
+
     fn give_way(&mut self, why: &'static str) {
         self.why = Some(why);
-        self.good = 0;
+        self.since_complaint = 0;
         if self.trial.take().is_some() {
             self.wait_before_another_trial();
         }
-        self.share = if self.share > 1.0 {
+        self.settle(if self.share > 1.0 {
             (self.share * BACK).floor().max(1.0)
         } else {
             (self.share * BACK).max(LOWEST)
-        };
+        });
     }
 
     fn go_on(&mut self, window: &Window) {
-        self.good += 1;
+        self.since_complaint += 1;
         self.cool_down = self.cool_down.saturating_sub(1);
-        if let Some((before, windows)) = self.trial {
-            if windows < PATIENCE {
-                self.trial = Some((before, windows + 1));
-            } else {
-                self.trial = None;
-                if window.rows < before * WORTH {
-                    self.share = (self.share - 1.0).max(1.0);
-                    self.wait_before_another_trial();
-                }
-            }
+        if self.share < 1.0 {
+            return self.settle((self.share + STEP).min(1.0));
+        }
+        // An index build, or a copy that is held, tells nothing about workers.
+        if window.rows == 0.0 {
             return;
         }
-        if self.share < 1.0 {
-            self.share = (self.share + STEP).min(1.0);
-        } else if self.share < self.most && self.good >= PATIENCE && self.cool_down == 0 {
-            self.trial = Some((window.rows, 0));
-            self.share += 1.0;
-            self.good = 0;
+        self.here.count(window.rows);
+        let Some(average) = self.here.average() else { return };
+        if self.trial.take().is_some_and(|before| average < before * WORTH) {
+            self.settle((self.share - 1.0).max(1.0));
+            self.wait_before_another_trial();
+        } else if self.share < self.most && self.cool_down == 0 {
+            self.settle(self.share + 1.0);
+            self.trial = Some(average);
         }
+    }
+
+    fn settle(&mut self, share: f64) {
+        self.share = share;
+        self.here = Rate::default();
     }
 
     fn wait_before_another_trial(&mut self) {
@@ -296,6 +339,39 @@ mod tests {
         let many = Simulated { all: 10_000.0, ..IDLE }.run(Pace::Balanced, 8, 60);
         assert_eq!(many.last(), Some(&8.0), "{many:?}");
         assert!(IDLE.run(Pace::Balanced, 1, 60).iter().all(|share| *share == 1.0));
+    }
+
+    #[test]
+    fn one_odd_window_does_not_decide_about_a_worker() {
+        // The second worker brings 40 %; the first window of each has few rows, and one has many.
+        let mut governor = Governor::new(
+            Pace::Balanced,
+            2,
+            Simulated { wanted: 300.0, ..IDLE }.window(0.0),
+        );
+        for rows in [20.0, 100.0, 130.0, 100.0, 60.0, 140.0, 150.0, 130.0] {
+            governor.observe(Window { rows, others: 300.0, ..Window::default() });
+        }
+        assert_eq!((governor.share(), governor.trial), (2.0, None));
+    }
+
+    #[test]
+    fn work_of_another_kind_is_tried_anew_and_an_index_build_says_nothing() {
+        let mut governor = Governor::new(Pace::Balanced, 8, IDLE.window(0.0));
+        let some = |governor: &mut Governor, windows: usize| {
+            (0..windows).for_each(|_| governor.observe(IDLE.window(governor.share())));
+        };
+        some(&mut governor, 10);
+        assert_eq!(governor.share(), 2.0, "a third was tried and sent away");
+        for _ in 0..30 {
+            governor.observe(Window { rows: 0.0, ..IDLE.window(2.0) });
+        }
+        assert_eq!(governor.share(), 2.0);
+        governor.turn_to_other_work();
+        some(&mut governor, 4);
+        assert_eq!(governor.share(), 3.0, "on trial");
+        governor.turn_to_other_work();
+        assert_eq!(governor.share(), 2.0);
     }
 
     #[test]

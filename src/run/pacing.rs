@@ -134,9 +134,21 @@ impl Pacing {
         self.rest_until.saturating_duration_since(Instant::now())
     }
 
-    /// Whether others work on the server, so that an index build has to be modest.
+    /// Whether others work on the server; it counts as such until it was watched.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.governor.as_ref().is_none_or(Governor::is_shared)
+    }
+
+    /// Whether an index build has to be modest, for the sake of others.
     pub(crate) fn is_modest(&self) -> bool {
-        self.allowance.pace != Pace::Fast && self.governor.as_ref().is_some_and(Governor::is_shared)
+        self.allowance.pace != Pace::Fast && self.is_shared()
+    }
+
+    /// Another phase begins.
+    pub(crate) fn turn_to_other_work(&mut self) {
+        if let Some(governor) = &mut self.governor {
+            governor.turn_to_other_work();
+        }
     }
 
     /// Ends the window if it is time; `received` and `backlog` are the ledger's. A window in which the copy was held says

@@ -20,6 +20,7 @@ impl Conductor {
         }
         let (held, strain) = (self.orders.held.is_some(), self.orders.strain);
         self.pacing.tick(self.ledger.received(), self.ledger.backlog(), held, strain);
+        self.aim();
         if !self.swapping.reserves_replay() && !self.is_ready_to_lock() && !self.indexing.quiet {
             self.hand_out_replay();
         }
