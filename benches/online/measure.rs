@@ -44,7 +44,29 @@ pub(crate) struct Figures {
     /// The worst transaction that was under way at the swap, and how long the lock was held.
     stall: f64,
     lock: f64,
-    /// Processor seconds and peak resident memory of the tool itself.
+    /// Changes every row, 100 000 in a statement, until it is ended.
+async fn burst(opts: mysql_async::Opts, rows: u64) {
+    const STATEMENT: u64 = 100_000;
+    let mut conn = Conn::new(opts).await.expect("connect");
+    let mut changed = 0_u64;
+    let began = Instant::now();
+    loop {
+        for first in (0..rows).step_by(STATEMENT as usize) {
+            // The keys are the even numbers.
+            let update = format!(
+                "UPDATE bench.t SET k = k + 1 WHERE id BETWEEN {} AND {}",
+                2 * first + 1,
+                2 * (first + STATEMENT)
+            );
+            conn.query_drop(&update).await.unwrap_or_else(|e| panic!("{e}: {update}"));
+            changed += conn.affected_rows();
+            let rate = changed as f64 / began.elapsed().as_secs_f64();
+            eprintln!("  {changed} rows changed, {rate:.0} a second");
+        }
+    }
+}
+
+/// Processor seconds and peak resident memory of the tool itself.
     processor: f64,
     memory: f64,
     binlog: f64,
@@ -147,6 +169,7 @@ impl<'a> Bench<'a> {
             Tool::Planned => self.plan(arguments).await,
             _ => 0.0,
         };
+        let burst = (load == Load::Burst).then(|| tokio::spawn(burst(self.server.root_opts(), self.rows)));
         let binlog = self.binlog_bytes().await;
         let began = Instant::now();
         let mut figures = match tool.statement() {
@@ -158,6 +181,9 @@ impl<'a> Bench<'a> {
             None => self.run(tool, arguments, limit).await,
         };
         let ended = Instant::now();
+        if let Some(burst) = burst {
+            burst.abort();
+        }
         figures.seconds = (ended - began).as_secs_f64();
         figures.planned = planned;
         figures.binlog = (self.binlog_bytes().await - binlog) / 1e6;
@@ -183,7 +209,7 @@ impl<'a> Bench<'a> {
 
     async fn workload(&self, load: Load) -> Option<Workload> {
         let rate = match load {
-            Load::Idle => return None,
+            Load::Idle | Load::Burst => return None,
             Load::Paced => Some(75.0),
             Load::Full => None,
         };
@@ -291,9 +317,13 @@ impl Figures {
             Load::Idle => "idle",
             Load::Paced => "300 transactions/s",
             Load::Full => "4 writers without a pause",
+            Load::Burst => "every row changed over and over",
         };
         let kept = format!(", {:.0} % of its throughput kept", self.kept * 100.0);
-        let mut note = if load == Load::Idle { String::new() } else { kept };
+        let mut note = match load {
+            Load::Idle | Load::Burst => String::new(),
+            Load::Paced | Load::Full => kept,
+        };
         if !self.finished {
             note.push_str(", not finished");
         }
@@ -334,8 +364,8 @@ impl Figures {
         };
         let ratio = copy.map(|copy| format!("{:.2}", self.seconds / copy)).unwrap_or_default();
         let application = match load {
-            Load::Idle => "| | | | |".to_owned(),
-            _ => format!(
+            Load::Idle | Load::Burst => "| | | | |".to_owned(),
+            Load::Paced | Load::Full => format!(
                 "{:.0} % | {:.1} | {:.1} ({:.1}) | {:.0} | {:.0}",
                 self.kept * 100.0,
                 self.p50,

@@ -344,11 +344,8 @@ mod tests {
     #[test]
     fn one_odd_window_does_not_decide_about_a_worker() {
         // The second worker brings 40 %; the first window of each has few rows, and one has many.
-        let mut governor = Governor::new(
-            Pace::Balanced,
-            2,
-            Simulated { wanted: 300.0, ..IDLE }.window(0.0),
-        );
+        let mut governor =
+            Governor::new(Pace::Balanced, 2, Simulated { wanted: 300.0, ..IDLE }.window(0.0));
         for rows in [20.0, 100.0, 130.0, 100.0, 60.0, 140.0, 150.0, 130.0] {
             governor.observe(Window { rows, others: 300.0, ..Window::default() });
         }
