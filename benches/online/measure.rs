@@ -44,29 +44,7 @@ pub(crate) struct Figures {
     /// The worst transaction that was under way at the swap, and how long the lock was held.
     stall: f64,
     lock: f64,
-    /// Changes every row, 100 000 in a statement, until it is ended.
-async fn burst(opts: mysql_async::Opts, rows: u64) {
-    const STATEMENT: u64 = 100_000;
-    let mut conn = Conn::new(opts).await.expect("connect");
-    let mut changed = 0_u64;
-    let began = Instant::now();
-    loop {
-        for first in (0..rows).step_by(STATEMENT as usize) {
-            // The keys are the even numbers.
-            let update = format!(
-                "UPDATE bench.t SET k = k + 1 WHERE id BETWEEN {} AND {}",
-                2 * first + 1,
-                2 * (first + STATEMENT)
-            );
-            conn.query_drop(&update).await.unwrap_or_else(|e| panic!("{e}: {update}"));
-            changed += conn.affected_rows();
-            let rate = changed as f64 / began.elapsed().as_secs_f64();
-            eprintln!("  {changed} rows changed, {rate:.0} a second");
-        }
-    }
-}
-
-/// Processor seconds and peak resident memory of the tool itself.
+    /// Processor seconds and peak resident memory of the tool itself.
     processor: f64,
     memory: f64,
     binlog: f64,
@@ -169,7 +147,8 @@ impl<'a> Bench<'a> {
             Tool::Planned => self.plan(arguments).await,
             _ => 0.0,
         };
-        let burst = (load == Load::Burst).then(|| tokio::spawn(burst(self.server.root_opts(), self.rows)));
+        let burst = (load == Load::Burst)
+            .then(|| tokio::spawn(burst(self.server.root_opts().into(), self.rows)));
         let binlog = self.binlog_bytes().await;
         let began = Instant::now();
         let mut figures = match tool.statement() {
@@ -266,6 +245,28 @@ impl<'a> Bench<'a> {
         });
         let lock = result["lock_held_ms"].as_f64().unwrap_or_default();
         Figures { finished: true, processor, memory, lock, phases, ..Figures::default() }
+    }
+}
+
+/// Changes every row, 100 000 in a statement, until it is ended.
+async fn burst(opts: mysql_async::Opts, rows: u64) {
+    const STATEMENT: u64 = 100_000;
+    let mut conn = Conn::new(opts).await.expect("connect");
+    let mut changed = 0_u64;
+    let began = Instant::now();
+    loop {
+        for first in (0..rows).step_by(STATEMENT as usize) {
+            // The keys are the even numbers.
+            let update = format!(
+                "UPDATE bench.t SET k = k + 1 WHERE id BETWEEN {} AND {}",
+                2 * first + 1,
+                2 * (first + STATEMENT)
+            );
+            conn.query_drop(&update).await.unwrap_or_else(|e| panic!("{e}: {update}"));
+            changed += conn.affected_rows();
+            let rate = changed as f64 / began.elapsed().as_secs_f64();
+            eprintln!("  {changed} rows changed, {rate:.0} a second");
+        }
     }
 }
 
