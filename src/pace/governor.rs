@@ -47,6 +47,8 @@ const WORTH: f64 = 1.1;
 const COOL_DOWN: u32 = 20;
 /// Rates below this say nothing, in transactions per second.
 const FEW: f64 = 20.0;
+/// What a window adds to it: a stream that was held up for a moment delivers two windows' transactions in one.
+const LEARN: f64 = 0.1;
 /// After so many windows without a complaint the application is not disturbed.
 const CALM: u32 = 10;
 /// What a window takes from the remembered rate: half of it in twelve minutes of half-second windows.
@@ -222,7 +224,8 @@ impl Governor {
     }
 
     fn remember(&mut self, window: &Window) {
-        self.others_before = (self.others_before * FORGET).max(window.others);
+        let more = (window.others - self.others_before).max(0.0);
+        self.others_before = self.others_before * FORGET + more * LEARN;
         self.lowest_for = if self.share <= LOWEST { self.lowest_for + 1 } else { 0 };
         if self.lowest_for >= 4 {
             // It is not the copy that keeps the application from doing more.
@@ -390,6 +393,18 @@ mod tests {
         assert!((0.15..0.35).contains(&mean(&shares[20..])), "{shares:?}");
         let dead = Simulated { commit: |share| if share > 0.0 { 500 } else { 2 }, ..slow };
         assert_eq!(dead.run(Pace::Balanced, 4, 100).last(), Some(&LOWEST));
+    }
+
+    #[test]
+    fn transactions_that_arrive_late_and_together_are_not_what_the_application_wants() {
+        let steady = Simulated { wanted: 600.0, ..IDLE };
+        let mut governor = Governor::new(Pace::Balanced, 1, steady.window(0.0));
+        governor.observe(Window { others: 500.0, ..steady.window(1.0) });
+        governor.observe(Window { others: 1000.0, ..steady.window(1.0) });
+        for _ in 0..20 {
+            governor.observe(steady.window(1.0));
+            assert_eq!(governor.share(), 1.0);
+        }
     }
 
     #[test]

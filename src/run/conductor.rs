@@ -44,7 +44,7 @@ const MAX_BATCH: u64 = 2_000;
 /// busy, a transaction of the application waits for a statement that has one of them. Where rows are converted it
 /// takes longer: each one costs a scratch table, whatever its size.
 const COMPARED: f64 = 0.5;
-const CONVERTED: f64 = 2.5;
+const CONVERTED: f64 = 6.0;
 /// How much longer a chunk takes on a server that nobody else works on: its commit, and the answers in between, cost
 /// the same whatever its size (measured: copying in chunks of 20 ms takes a third longer than in chunks of 80 ms).
 const ALONE: u32 = 2;
