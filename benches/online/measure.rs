@@ -236,7 +236,7 @@ impl<'a> Bench<'a> {
         }
         let output = child.wait_with_output().expect("its output");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        // Empty, unless RUST_LOG asks for more.
+        // Errors alone, unless --arg=-v asks for more.
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
         let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let phases = PHASES.map(|phase| {

@@ -47,12 +47,13 @@ const WORTH: f64 = 1.1;
 const COOL_DOWN: u32 = 20;
 /// Rates below this say nothing, in transactions per second.
 const FEW: f64 = 20.0;
-/// What a window adds to it: a stream that was held up for a moment delivers two windows' transactions in one.
-const LEARN: f64 = 0.1;
 /// After so many windows without a complaint the application is not disturbed.
 const CALM: u32 = 10;
 /// What a window takes from the remembered rate: half of it in twelve minutes of half-second windows.
 const FORGET: f64 = 0.9995;
+/// The part of what a window has more than the remembered rate that is added to it: a stream that was held up for a
+/// moment delivers two windows' transactions in one.
+const LEARN: f64 = 0.1;
 
 impl Pace {
     /// Its name on the command line, in status and logs.
