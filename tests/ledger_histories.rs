@@ -19,7 +19,7 @@ const BOUNDS: Bounds = Bounds {
     writes: 60,
     moves: true,
     row_locks: true,
-    batch: 3,
+    batch: 2,
     workers: 2,
     views: 2,
     beats: 20,
@@ -28,6 +28,8 @@ const BOUNDS: Bounds = Bounds {
     reconnects: 3,
     retreats: 2,
     crashes: 3,
+    run: 6,
+    condenses: 20,
     ..Bounds::QUIET
 };
 
@@ -142,4 +144,5 @@ fn histories_find_every_broken_ledger() {
     assert!(is_found_out::<broken::StartsOver>(), "StartsOver");
     assert!(is_found_out::<broken::SafeWhenReceived>(), "SafeWhenReceived");
     assert!(is_found_out::<broken::SafeTooNew>(), "SafeTooNew");
+    assert!(is_found_out::<broken::ListsOnce>(), "ListsOnce");
 }

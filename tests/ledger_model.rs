@@ -172,6 +172,37 @@ fn a_crash_after_rollbacks() {
     explore("crash and failures", bounds, 100_000);
 }
 
+/// Three keys in one chunk and one in another, so that stretches have something between their ends, and end
+/// at a chunk.
+const CONDENSED: Bounds = Bounds {
+    keys: 4,
+    present: &[1, 2, 3],
+    edges: &[3],
+    writes: 2,
+    condenses: 1,
+    run: 3,
+    ..Bounds::QUIET
+};
+
+#[test]
+fn changed_keys_that_are_condensed() {
+    explore("condensed", Bounds { batch: 2, ..CONDENSED }, 500_000);
+    explore(
+        "condensed twice, and moved",
+        Bounds { writes: 1, moves: true, condenses: 2, ..CONDENSED },
+        20_000,
+    );
+}
+
+#[test]
+fn a_crash_while_keys_are_condensed() {
+    explore(
+        "crash, condensed",
+        Bounds { writes: 1, moves: true, crashes: 1, ..CONDENSED },
+        250_000,
+    );
+}
+
 // ---- the checker finds what is wrong -----------------------------------------------------------
 
 #[test]
@@ -240,4 +271,22 @@ fn it_finds_that_a_resumed_run_uses_chunk_numbers_again() {
 #[test]
 fn it_finds_that_a_resumed_run_uses_heartbeat_numbers_again() {
     refute::<Ledger<Key>>(Bounds { reuse_heartbeats: true, ..CRASH }, LOST);
+}
+
+#[test]
+fn it_finds_that_a_stretch_is_listed_in_part() {
+    refute::<broken::ListsOnce>(Bounds { moves: true, ..CONDENSED }, REMEMBERED);
+    refute::<broken::ListsOnce>(Bounds { moves: true, ..CONDENSED }, LOST);
+}
+
+#[test]
+fn it_finds_that_a_deleted_row_is_in_one_table_only() {
+    refute::<Ledger<Key>>(Bounds { list_source_alone: true, ..CONDENSED }, REMEMBERED);
+    refute::<Ledger<Key>>(Bounds { list_source_alone: true, ..CONDENSED }, LOST);
+}
+
+#[test]
+fn it_finds_that_a_position_is_not_safe_because_of_a_stretch() {
+    let bounds = Bounds { crashes: 1, moves: true, writes: 1, ..CONDENSED };
+    refute::<broken::SafeBesideStretches>(bounds, REMEMBERED);
 }

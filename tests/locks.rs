@@ -6,7 +6,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::scenario::{Scenario, Writers};
-use common::{Database, Lookout};
+use common::{Database, Lookout, replanks_connections};
 use mysql_async::prelude::Queryable;
 use replank::progress::Phase;
 
@@ -115,7 +115,14 @@ async fn the_application_never_waits_longer_than_lock_wait_behind_a_long_select(
             let slept: Option<i64> =
                 conn.query_first("SELECT SLEEP(6) FROM t LIMIT 1").await.expect("a long SELECT");
             assert_eq!(slept, Some(0));
-            run.progress.snapshot().waiting
+            (run.progress.snapshot().waiting, replanks_connections(&mut conn).await)
+        };
+        let first = async {
+            let pauses = |run: &Lookout| {
+                run.progress.snapshot().waiting.is_some_and(|waiting| waiting.contains("pausing"))
+            };
+            assert!(run.until(pauses).await, "no attempt has failed");
+            replanks_connections(&mut db.conn().await).await
         };
         let mut longest = Duration::ZERO;
         let write = async {
@@ -127,7 +134,10 @@ async fn the_application_never_waits_longer_than_lock_wait_behind_a_long_select(
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        let (waiting, ()) = tokio::join!(select, write);
+        let ((waiting, connections), first, ()) = tokio::join!(select, first, write);
+        // The server ends a connection that holds the locks and falls silent, but not one that was refused them.
+        let lost: Vec<_> = first.iter().filter(|id| !connections.contains(id)).collect();
+        assert!(lost.is_empty(), "connections {lost:?} were lost between two attempts");
         (longest, waiting)
     };
     let request = db.request("t", &scenario.alter);

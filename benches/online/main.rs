@@ -33,8 +33,8 @@ struct Arguments {
     /// Tables: sysbench, eight, wide, uuid, small-pool, or all
     #[arg(long, value_delimiter = ',', default_value = "sysbench")]
     shape: Vec<String>,
-    /// Loads: idle, paced (300 transactions/s), full (4 writers without a pause), burst (every row is changed, over and
-    /// over, in statements of 100 000 rows)
+    /// Loads: idle, paced (300 transactions/s), full (4 writers without a pause), burst (every row is changed once, in
+    /// statements of 100 000 rows), giant (the same in one statement)
     #[arg(long, value_delimiter = ',', default_value = "idle,paced,full")]
     load: Vec<String>,
     /// Tools: nothing (to see what the application does by itself), copy, inplace, pt-osc, replank, planned (how right
@@ -66,8 +66,10 @@ pub(crate) enum Load {
     Paced,
     /// As many as four connections can.
     Full,
-    /// Every row is changed, in statements of many rows, over and over: what the backlog of changed keys has to bear.
+    /// Every row is changed once, in statements of many rows: what the backlog of changed keys has to bear.
     Burst,
+    /// The same in one transaction.
+    Giant,
 }
 
 impl Load {
@@ -77,7 +79,8 @@ impl Load {
             "paced" => Load::Paced,
             "full" => Load::Full,
             "burst" => Load::Burst,
-            other => panic!("--load {other} is none of idle, paced, full, burst"),
+            "giant" => Load::Giant,
+            other => panic!("--load {other} is none of idle, paced, full, burst, giant"),
         }
     }
 }

@@ -100,6 +100,7 @@ pub(super) async fn plan(args: PlanArgs) -> Result<()> {
             workers: args.pace.workers as usize,
             rows_per_second: args.pace.max_rows_per_sec,
             chunk_time: Duration::from_millis(args.pace.chunk_time),
+            max_changed_keys: args.pace.max_changed_keys as usize,
             throttle: within,
             postpone_cut_over: false,
         };

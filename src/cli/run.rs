@@ -8,7 +8,7 @@ use super::operate::{SteerArgs, ThrottleArgs};
 use super::output::{OutputArgs, outcome_json, outcome_text};
 use super::plan::{PlanArgs, SampleArgs, plan};
 use super::target::{AlterArgs, AlterTarget, HistoryArgs};
-use crate::control::Control;
+use crate::control::{Control, MAX_CHANGED_KEYS};
 use crate::error::Result;
 use crate::pace::Pace;
 use crate::progress::Progress;
@@ -75,6 +75,11 @@ pub(super) struct PaceOptions {
     #[arg(long, value_name = "N", default_value_t = 4,
           value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(super) workers: u32,
+    /// Keys of changed rows that are held in memory, at most, some 110 bytes each: with more of them the stream
+    /// waits, and those of a transaction that has more than that are condensed
+    #[arg(long, value_name = "N", default_value_t = MAX_CHANGED_KEYS as u64,
+          value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000))]
+    pub(super) max_changed_keys: u64,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -108,6 +113,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         workers: args.pace.workers as usize,
         rows_per_second: args.pace.max_rows_per_sec,
         chunk_time: Duration::from_millis(args.pace.chunk_time),
+        max_changed_keys: args.pace.max_changed_keys as usize,
         keep_old: args.keep_old || !args.drop_old,
         restart: args.restart,
         stop_keeps: args.stop_keeps,

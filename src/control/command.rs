@@ -141,11 +141,14 @@ impl Settings {
             "chunk-time" => {
                 self.chunk_time = Duration::from_millis(number(name, value, 10..=60_000)?);
             }
+            "max-changed-keys" => {
+                self.max_changed_keys = number(name, value, 1_000..=1_000_000_000)? as usize;
+            }
             name if self.throttle.set(name, value)? => {}
             _ => {
                 return Err(Error::refused(format!("{name} cannot be set while a run goes on")).remedy(
-                    "These can: pace, workers, max-rows-per-sec, chunk-time, and what holds the copy, such as \
-                     max-load, max-lag, peak, throttle-file.",
+                    "These can: pace, workers, max-rows-per-sec, chunk-time, max-changed-keys, and what holds the \
+                     copy, such as max-load, max-lag, peak, throttle-file.",
                 ));
             }
         }

@@ -76,6 +76,9 @@ impl Source {
     }
 }
 
+/// Changed keys that a run holds one by one unless it is told otherwise: about 110 bytes each.
+pub const MAX_CHANGED_KEYS: usize = 500_000;
+
 /// The settings of a run that can be changed while it goes on.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -87,6 +90,8 @@ pub struct Settings {
     pub rows_per_second: Option<u64>,
     /// How long one chunk should take.
     pub chunk_time: Duration,
+    /// Changed keys that are held in memory one by one, at most.
+    pub max_changed_keys: usize,
     /// What holds the copy.
     pub throttle: Throttle,
     /// Whether the cut-over waits for the operator or for its window.
@@ -130,6 +135,7 @@ pub(crate) struct Orders {
     pub(crate) workers: usize,
     pub(crate) rows_per_second: Option<u64>,
     pub(crate) chunk_time: Duration,
+    pub(crate) max_changed_keys: usize,
     /// What the governor is to give way to.
     pub(crate) strain: Option<&'static str>,
     /// Why the tables may not be swapped yet.
@@ -298,6 +304,7 @@ impl Control {
             workers: settings.workers,
             rows_per_second,
             chunk_time: settings.chunk_time,
+            max_changed_keys: settings.max_changed_keys,
             strain: state.strain,
             cut_over_waits: state.cut_over_waits(settings),
             ending: state.ending.clone(),

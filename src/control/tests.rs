@@ -9,6 +9,7 @@ fn begun() -> Control {
         workers: 4,
         rows_per_second: None,
         chunk_time: Duration::from_millis(50),
+        max_changed_keys: MAX_CHANGED_KEYS,
         throttle: Throttle::default(),
         postpone_cut_over: false,
     };

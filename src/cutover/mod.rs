@@ -60,7 +60,11 @@ pub async fn lock(session: &mut Session, context: &Context, wait: u32) -> Work<b
         .await
     {
         Ok(()) => Ok(true),
-        Err(error) if fault_of(&error) == Fault::Retry => Ok(false),
+        Err(error) if fault_of(&error) == Fault::Retry => {
+            // The connection has to outlast the pause before the next attempt.
+            unlock(session).await?;
+            Ok(false)
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -69,7 +73,9 @@ pub async fn lock(session: &mut Session, context: &Context, wait: u32) -> Work<b
 pub async fn unlock(session: &mut Session) -> Work<()> {
     session.query_drop("ROLLBACK").await?;
     session.query_drop("UNLOCK TABLES").await?;
-    session.query_drop(format!("SET SESSION wait_timeout = {IDLE_SECONDS}")).await?;
+    session
+        .query_drop(format!("SET SESSION autocommit = 1, wait_timeout = {IDLE_SECONDS}"))
+        .await?;
     Ok(())
 }
 

@@ -29,7 +29,7 @@ use application::Orders;
 use compare::{Comparison, compare_tables};
 use workload::{Workload, WorkloadConfig, WorkloadReport};
 
-use crate::control::Control;
+use crate::control::{Control, MAX_CHANGED_KEYS};
 use crate::error::{Error, Kind, Result};
 use crate::pace::Pace;
 use crate::progress::Progress;
@@ -135,6 +135,7 @@ pub async fn demo(
         workers: 4,
         rows_per_second: None,
         chunk_time: Duration::from_millis(40),
+        max_changed_keys: MAX_CHANGED_KEYS,
         keep_old: true,
         restart: false,
         stop_keeps: false,

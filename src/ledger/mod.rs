@@ -33,6 +33,17 @@
 //! Nothing else removes a change. At the end every range is copied, every due change is replayed,
 //! and with the writers locked out the source and the shadow table hold the same rows.
 //!
+//! # More keys than memory should hold
+//!
+//! A transaction of very many rows is received as a whole before `V` can pass it. Two things keep the ledger small:
+//!
+//! - [`Ledger::forget_ahead`] forgets the changes of keys in unstarted ranges, and lets no chunk start until `V` has
+//!   passed the last of them: what I2 asks of a change that is forgotten.
+//! - [`Ledger::condense`] puts *stretches* in the place of due keys in copied ranges: every key between two others
+//!   may have changed. When `V` has passed the stretch's last change, its keys are listed from both tables and are
+//!   due again, each at the stretch's positions, so that I1, I3 and I5 hold for them as for every other key
+//!   (see the module `stretches`).
+//!
 //! # The safe position
 //!
 //! [`Ledger::safe_position`] is the highest position `≤ V` at which every earlier change is either
@@ -43,13 +54,15 @@
 //! harmless.
 
 mod region;
+mod stretches;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use region::Regions;
 pub use region::{ChunkId, Edge, Range, gaps};
+use stretches::{Stretch, Stretches};
 
 /// The number of a transaction in the order of the binlog stream; 0 stands before the first one.
 pub type Seq = u64;
@@ -83,9 +96,16 @@ pub struct Ledger<K> {
     ahead: BTreeMap<K, Change>,
     /// Changes of keys whose chunk has started.
     due: BTreeMap<K, Change>,
+    /// What was condensed of `due`.
+    stretches: Stretches<K>,
+    /// No chunk starts before `V` has come here.
+    closed: Seq,
     /// Batches in flight, with the visible position at which each was handed out.
     batches: BTreeMap<u64, (Seq, Vec<K>)>,
     next_batch: u64,
+    /// Whether the last search for due keys has found none that may be replayed, and nothing has happened since that
+    /// could have made one ready: with very many of them, every search takes its time.
+    is_barren: bool,
     /// Where the next search for due keys begins, so that low keys cannot starve high ones.
     cursor: Option<K>,
     received: Seq,
@@ -111,8 +131,11 @@ impl<K: Ord + Clone> Ledger<K> {
             regions: Regions::new(unstarted, last_chunk),
             ahead: BTreeMap::new(),
             due: BTreeMap::new(),
+            stretches: Stretches::new(),
+            closed: 0,
             batches: BTreeMap::new(),
             next_batch: 0,
+            is_barren: false,
             cursor: None,
             received: 0,
             visible: 0,
@@ -127,6 +150,7 @@ impl<K: Ord + Clone> Ledger<K> {
     /// The stream delivered a change of `key` in transaction `seq`.
     pub fn change(&mut self, key: K, seq: Seq) {
         self.received = self.received.max(seq);
+        self.is_barren &= seq > self.visible;
         let map = if self.regions.is_unstarted(&key) { &mut self.ahead } else { &mut self.due };
         map.entry(key).and_modify(|change| change.last = seq).or_insert(Change {
             first: seq,
@@ -169,6 +193,7 @@ impl<K: Ord + Clone> Ledger<K> {
         if self.visible > before {
             // I2: no chunk has started over these keys, and every later read view sees their change.
             let visible = self.visible;
+            self.is_barren = false;
             self.ahead.retain(|_, change| change.last > visible);
         }
     }
@@ -178,8 +203,12 @@ impl<K: Ord + Clone> Ledger<K> {
     /// A chunk over `range` is about to open its read view. `range` must begin where an unstarted
     /// range begins and must not reach beyond it; anything else is refused with `None`.
     ///
-    /// Changes of the range that are not visible yet become due.
+    /// Changes of the range that are not visible yet become due. While [`Self::may_start`] says no, it is refused as
+    /// well.
     pub fn start_chunk(&mut self, range: Range<K>) -> Option<ChunkId> {
+        if !self.may_start() {
+            return None;
+        }
         let id = self.regions.start(range.clone())?;
         let visible = self.visible;
         let moved: Vec<K> = range.keys_in(&self.ahead).cloned().collect();
@@ -197,9 +226,15 @@ impl<K: Ord + Clone> Ledger<K> {
         Some(id)
     }
 
+    /// Whether a chunk may start: changes ahead of the copy were forgotten that are not visible yet.
+    pub fn may_start(&self) -> bool {
+        self.visible >= self.closed
+    }
+
     /// The chunk's transaction has committed.
     pub fn finish_chunk(&mut self, id: ChunkId) {
         self.regions.finish(id);
+        self.is_barren = false;
     }
 
     /// The chunk was rolled back; its range is unstarted again.
@@ -221,7 +256,11 @@ impl<K: Ord + Clone> Ledger<K> {
 
     /// Keys that may be replayed now, at most `limit`, or `None` if there are none.
     pub fn next_batch(&mut self, limit: usize) -> Option<Batch<K>> {
+        if self.is_barren {
+            return None;
+        }
         let keys = self.collect_ready(limit);
+        self.is_barren = keys.is_empty();
         let cursor = keys.last().cloned()?;
         self.cursor = Some(cursor);
         for key in &keys {
@@ -255,6 +294,7 @@ impl<K: Ord + Clone> Ledger<K> {
     /// its keys.
     pub fn batch_done(&mut self, id: BatchId) -> Vec<K> {
         let Some((view, keys)) = self.batches.remove(&id.0) else { return Vec::new() };
+        self.is_barren = false;
         for key in &keys {
             let Some(change) = self.due.get_mut(key) else { continue };
             change.in_batch = false;
@@ -270,6 +310,7 @@ impl<K: Ord + Clone> Ledger<K> {
     /// The batch was rolled back; its keys stay due.
     pub fn batch_failed(&mut self, id: BatchId) {
         let Some((_, keys)) = self.batches.remove(&id.0) else { return };
+        self.is_barren = false;
         for key in keys {
             if let Some(change) = self.due.get_mut(&key) {
                 change.in_batch = false;
@@ -281,6 +322,84 @@ impl<K: Ord + Clone> Ledger<K> {
     /// keys that verification or a duplicate found to differ.
     pub fn touch(&mut self, key: K) {
         self.change(key, self.received);
+    }
+
+    // ---- few keys in the place of many ------------------------------------------------------------
+
+    /// Forgets the changes of keys in unstarted ranges: no chunk starts until they are visible.
+    pub fn forget_ahead(&mut self) {
+        let last = self.ahead.values().map(|change| change.last).max();
+        self.closed = self.closed.max(last.unwrap_or(0));
+        self.ahead.clear();
+    }
+
+    /// Condenses due keys in copied ranges: of every `run` neighbours the first one is kept, and the others are left to
+    /// a stretch, which is [listed](Self::next_stretch) when their changes are visible.
+    pub fn condense(&mut self, run: usize) {
+        let mut kept = BTreeMap::new();
+        let mut open: Option<(K, Stretch<K>)> = None;
+        // A run that went over an earlier stretch would have its keys listed twice.
+        let begun = self.stretches.beginnings();
+        let is_free = |from: &K, to: &K| {
+            begun.range(Edge::At(from.clone())..Edge::At(to.clone())).next().is_none()
+        };
+        for (key, change) in std::mem::take(&mut self.due) {
+            if change.in_batch || !self.regions.is_copied_key(&key) {
+                kept.insert(key, change);
+                continue;
+            }
+            match &mut open {
+                Some((from, stretch))
+                    if stretch.keys + 1 < run
+                        && self.regions.is_copied_between(from, &key)
+                        && is_free(from, &key) =>
+                {
+                    stretch.extend(key, change.first, change.last);
+                }
+                _ => {
+                    self.close(open.replace((key.clone(), Stretch::above(key.clone()))));
+                    kept.insert(key, change);
+                }
+            }
+        }
+        self.close(open);
+        self.due = kept;
+    }
+
+    fn close(&mut self, run: Option<(K, Stretch<K>)>) {
+        if let Some((_, stretch)) = run.filter(|(_, stretch)| stretch.keys > 0) {
+            self.stretches.add(stretch);
+        }
+    }
+
+    /// A range whose keys are to be listed now, by views of both tables that are opened from now on: every key that
+    /// either of them holds. One at a time is handed out.
+    pub fn next_stretch(&mut self) -> Option<Range<K>> {
+        self.stretches.next(self.visible)
+    }
+
+    /// The range that was handed out holds these keys, in ascending order, in the one table and in the other one. Each was
+    /// asked for `limit` keys: what is behind the last one of a full list is not known, and is handed out again.
+    pub fn stretch_listed(&mut self, lists: [Vec<K>; 2], limit: usize) {
+        let full = lists.iter().filter(|list| list.len() >= limit);
+        let reached = full.filter_map(|list| list.last()).min().cloned();
+        let keys: BTreeSet<K> = lists
+            .into_iter()
+            .flatten()
+            .filter(|key| reached.as_ref().is_none_or(|reached| key <= reached))
+            .collect();
+        let Some((first, last)) = self.stretches.listed(keys.len(), reached) else { return };
+        self.is_barren = false;
+        for key in keys {
+            let listed = Change { first, last, in_batch: false };
+            self.due
+                .entry(key)
+                .and_modify(|change| {
+                    change.first = change.first.min(first);
+                    change.last = change.last.max(last);
+                })
+                .or_insert(listed);
+        }
     }
 
     // ---- questions ----------------------------------------------------------------------------
@@ -297,23 +416,35 @@ impl<K: Ord + Clone> Ledger<K> {
 
     /// Keys that wait for replay or for visibility.
     pub fn backlog(&self) -> usize {
-        self.due.len()
+        self.due.len() + self.stretches.keys()
+    }
+
+    /// Whether some of them were [condensed](Self::condense).
+    pub fn is_condensed(&self) -> bool {
+        !self.stretches.is_empty()
+    }
+
+    /// Keys that are held one by one: those that are due, and those ahead of the copy.
+    pub fn held(&self) -> (usize, usize) {
+        (self.due.len(), self.ahead.len())
     }
 
     /// Whether a change waits for `V` to move.
     pub fn wants_heartbeat(&self) -> bool {
-        !self.due.is_empty() && self.visible < self.received
+        (self.backlog() > 0 || !self.may_start()) && self.visible < self.received
     }
 
-    /// Whether the key has a change that is not settled.
+    /// Whether the key has a change that is not settled, or may have one.
     pub fn is_due(&self, key: &K) -> bool {
-        self.due.contains_key(key)
+        self.due.contains_key(key) || self.stretches.contains(key)
     }
 
     /// Whether the shadow table equals the source once no more changes arrive: all is copied, every
     /// change up to `seq` is visible, and none is left to replay.
     pub fn is_drained(&self, seq: Seq) -> bool {
-        self.is_copied() && self.visible >= seq && self.due.is_empty() && self.batches.is_empty()
+        let is_replayed =
+            self.due.is_empty() && self.stretches.is_empty() && self.batches.is_empty();
+        self.is_copied() && self.visible >= seq && is_replayed
     }
 
     /// Every change at or before this position is settled, or visible and in a range that no chunk has
@@ -321,9 +452,10 @@ impl<K: Ord + Clone> Ledger<K> {
     pub fn safe_position(&self) -> Seq {
         self.due
             .values()
-            .map(|change| change.first.saturating_sub(1))
+            .map(|change| change.first)
+            .chain(self.stretches.first())
             .min()
-            .map_or(self.visible, |position| position.min(self.visible))
+            .map_or(self.visible, |first| first.saturating_sub(1).min(self.visible))
     }
 }
 

@@ -108,6 +108,15 @@ impl<K: Ord + Clone> Regions<K> {
         !self.is_unstarted(key) && !self.copying.values().any(|range| range.contains(key))
     }
 
+    /// Whether a chunk has copied every key from `lo` to `hi`.
+    pub(super) fn is_copied_between(&self, lo: &K, hi: &K) -> bool {
+        let apart = |range: &Range<K>| {
+            !(range.contains(lo) || range.contains(hi))
+                && !(range.lo >= Edge::At(lo.clone()) && range.hi <= Edge::At(hi.clone()))
+        };
+        self.unstarted.iter().chain(self.copying.values()).all(apart)
+    }
+
     pub(super) fn is_copied(&self) -> bool {
         self.unstarted.is_empty() && self.copying.is_empty()
     }

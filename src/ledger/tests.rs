@@ -179,3 +179,70 @@ fn an_aborted_chunk_can_start_again_and_loses_nothing() {
     beat(&mut ledger, 1, 3);
     assert_eq!(ledger.next_batch(9).unwrap().keys, [4]);
 }
+
+/// Ten keys, changed in one transaction that is visible.
+fn ten_condensed() -> Ledger<u32> {
+    let mut ledger = copied();
+    for key in 1..=10 {
+        ledger.change(key, 1);
+    }
+    ledger.condense(5);
+    ledger
+}
+
+#[test]
+fn condensed_keys_are_few_and_come_back_when_they_are_visible() {
+    let mut ledger = ten_condensed();
+    assert_eq!((ledger.held(), ledger.backlog()), ((2, 0), 10));
+    assert!(ledger.is_due(&4) && ledger.is_condensed());
+    assert_eq!(ledger.next_stretch(), None, "nothing of it is visible");
+    assert_eq!(ledger.safe_position(), 0);
+    beat(&mut ledger, 1, 2);
+    let batch = ledger.next_batch(9).unwrap();
+    assert_eq!(batch.keys, [1, 6], "the first of each five");
+    ledger.batch_done(batch.id);
+    assert!(!ledger.is_drained(2));
+    let range = ledger.next_stretch().unwrap();
+    assert_eq!(range, Range { lo: Edge::At(1), hi: Edge::At(5) });
+    // Three keys at most were asked for; 4 was deleted, and is left in the shadow table.
+    ledger.stretch_listed([vec![2, 3, 5], vec![2, 3, 4]], 3);
+    assert_eq!(ledger.next_batch(9).unwrap().keys, [2, 3, 4]);
+    assert_eq!(ledger.next_stretch(), Some(Range { lo: Edge::At(4), hi: Edge::At(5) }));
+    ledger.stretch_listed([vec![5], vec![5]], 3);
+    assert_eq!(ledger.next_batch(9).unwrap().keys, [5]);
+    assert_eq!(ledger.next_stretch(), Some(Range { lo: Edge::At(6), hi: Edge::At(10) }));
+}
+
+#[test]
+fn what_is_condensed_again_goes_over_no_earlier_stretch() {
+    let mut ledger = ten_condensed();
+    for key in 11..=20 {
+        ledger.change(key, 1);
+    }
+    ledger.condense(5);
+    beat(&mut ledger, 1, 2);
+    let mut listed = Vec::new();
+    while let Some(range) = ledger.next_stretch() {
+        let keys: Vec<u32> = (1..=20).filter(|key| range.contains(key)).collect();
+        listed.extend(keys.clone());
+        ledger.stretch_listed([keys, Vec::new()], 100);
+    }
+    let distinct: std::collections::BTreeSet<u32> = listed.iter().copied().collect();
+    assert_eq!(distinct.len(), listed.len(), "a key is listed twice: {listed:?}");
+    assert_eq!(ledger.next_batch(100).unwrap().keys.len(), 20);
+}
+
+#[test]
+fn no_chunk_starts_over_forgotten_changes_before_they_are_visible() {
+    let mut ledger = Ledger::new();
+    ledger.change(1, 1);
+    ledger.forget_ahead();
+    assert_eq!((ledger.held(), ledger.may_start()), ((0, 0), false));
+    let all = Range { lo: Edge::Start, hi: Edge::End };
+    assert_eq!(ledger.start_chunk(all.clone()), None);
+    assert!(ledger.wants_heartbeat());
+    beat(&mut ledger, 1, 2);
+    let id = ledger.start_chunk(all).unwrap();
+    ledger.finish_chunk(id);
+    assert!(ledger.is_drained(2));
+}

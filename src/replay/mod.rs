@@ -24,8 +24,10 @@ use mysql_async::prelude::Queryable;
 use crate::conflict;
 use crate::error::Error;
 use crate::key::Key;
+use crate::ledger::Range;
+use crate::plan::Plan;
 use crate::server::{Fault, Session, duplicate_of, fault_of};
-use crate::work::{Context, Work, commit, fetch_keys, rollback};
+use crate::work::{Context, Work, commit, fetch_keys, range_predicate, rollback};
 
 /// How often a batch may pull in the rows that stand in its way before the run stops.
 const MAX_PULLS: usize = 50;
@@ -98,6 +100,30 @@ async fn replace(
     let took = began.elapsed();
     commit(session, context).await?;
     Ok(took)
+}
+
+/// The keys in a range, in ascending order, first those of the source and then those of the shadow table: each as many as
+/// `limit` at most.
+pub async fn list_keys(
+    session: &mut Session,
+    context: &Context,
+    range: &Range<Key>,
+    limit: usize,
+) -> Work<[Vec<Key>; 2]> {
+    let Plan { names, key, .. } = &*context.plan;
+    let source = (&names.source, &key.source_index, &key.source);
+    let shadow = (&names.shadow, &key.shadow_index, &key.shadow);
+    let mut lists = [Vec::new(), Vec::new()];
+    for (list, (table, index, key)) in lists.iter_mut().zip([source, shadow]) {
+        let query = format!(
+            "SELECT {} FROM {table} FORCE INDEX ({index}) WHERE {} ORDER BY {} LIMIT {limit}",
+            key.export_list(),
+            range_predicate(key, range)?,
+            key.order_by()
+        );
+        *list = fetch_keys(session, key, &query).await?;
+    }
+    Ok(lists)
 }
 
 /// The number of rows that an INSERT or REPLACE … SELECT has read, as the server's message about it says

@@ -26,7 +26,7 @@ use super::resume::{Earlier, earlier_run, has_binlog, look};
 use super::start::Start;
 use super::tally::Tally;
 use super::{finish, mark_old};
-use crate::control::{Control, Settings};
+use crate::control::{Control, MAX_CHANGED_KEYS, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::pace::Pace;
 use crate::plan::{Names, Plan};
@@ -228,6 +228,7 @@ fn engine<'a>(
         workers: 1,
         rows_per_second: None,
         chunk_time: BATCH_TIME,
+        max_changed_keys: MAX_CHANGED_KEYS,
         throttle: Throttle::default(),
         postpone_cut_over: false,
     };

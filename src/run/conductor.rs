@@ -53,8 +53,10 @@ const MAX_CHUNK: u64 = 200_000;
 /// How long the first heartbeat may take to come back: the stream may have a long way to go after a stop, but
 /// heartbeats of before count as well.
 const FIRST_HEARTBEAT: Duration = Duration::from_secs(300);
-/// So many changed keys may wait before the stream has to: about 110 bytes each.
-const MAX_BACKLOG: usize = 1_000_000;
+/// Of so many changed keys that are neighbours, one is kept when they are condensed.
+const RUN: usize = 500;
+/// With more changed keys than this, comparisons wait.
+const MANY: usize = 100_000;
 /// Edges to know ahead of the copiers.
 const EDGES_AHEAD: usize = 2;
 
@@ -374,7 +376,26 @@ impl Conductor {
     /// Whether so many changed keys wait that no more are taken from the stream: it waits then, and memory stays
     /// bounded. While nothing is being replayed it goes on, for what is due may wait for a heartbeat.
     fn is_full(&self) -> bool {
-        self.ledger.backlog() >= MAX_BACKLOG && self.replays > 0
+        self.ledger.backlog() >= self.orders.max_changed_keys && self.replays > 0
+    }
+
+    /// Keeps few keys in the place of many where the stream cannot wait: the end of the transaction that they belong to
+    /// is still to come.
+    fn bound_memory(&mut self) {
+        let (due, ahead) = self.ledger.held();
+        if ahead >= self.orders.max_changed_keys {
+            tracing::info!(
+                keys = ahead,
+                "a large transaction: no chunk starts until it is visible"
+            );
+            self.ledger.forget_ahead();
+        }
+        if due >= self.orders.max_changed_keys && self.replays == 0 {
+            self.ledger.condense(RUN);
+            let left = self.ledger.held().0;
+            self.tally.keys_condensed += (due - left) as u64;
+            tracing::info!(keys = due, left, "a large transaction: its changed keys are condensed");
+        }
     }
 
     /// Whether a guard's or a sample's end has come.

@@ -55,6 +55,9 @@ impl Copying {
             let (chunk, range, _) = self.blocked.swap_remove(at);
             return Some(Job::Copy { chunk, range });
         }
+        if !ledger.may_start() {
+            return None;
+        }
         let range = self.planned.pop_front()?;
         let chunk = ledger.start_chunk(range.clone())?;
         self.chunks += 1;

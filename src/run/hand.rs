@@ -205,6 +205,10 @@ impl Hand {
                 let Fitted { took, misfits } = fitted;
                 Report::Replayed { batch: *batch, keys: keys.len(), took, misfits }
             }
+            Job::ListKeys { range, limit } => {
+                let lists = replay::list_keys(session, context, range, *limit).await?;
+                Report::KeysListed { lists, limit: *limit }
+            }
             Job::BuildIndexes { modest } => {
                 Report::IndexesBuilt(indexes::build(session, context, *modest).await?)
             }
@@ -291,6 +295,9 @@ impl Hand {
             Job::Copy { range: r, .. } => format!("copying {} ({})", plan.names.source, range(r)),
             Job::Replay { keys, .. } => {
                 format!("replaying {} changed rows of {}", keys.len(), plan.names.source)
+            }
+            Job::ListKeys { range: r, .. } => {
+                format!("listing changed rows of {} ({})", plan.names.source, range(r))
             }
             Job::CompareRange { range: r, .. } => {
                 format!("verifying {} ({})", plan.names.source, range(r))

@@ -18,6 +18,8 @@ pub(crate) enum Job {
     Copy { chunk: ChunkId, range: Range<Key> },
     /// Replay a batch and commit.
     Replay { batch: BatchId, keys: Vec<Key> },
+    /// List the keys that source and shadow table hold in a range.
+    ListKeys { range: Range<Key>, limit: usize },
     /// Build the indexes that were left off.
     BuildIndexes { modest: bool },
     /// See how far that is.
@@ -64,6 +66,11 @@ pub(crate) enum Report {
     ReplayDeferred {
         batch: BatchId,
     },
+    /// Keys in the source and in the shadow table, in ascending order, each as many as `limit` at most.
+    KeysListed {
+        lists: [Vec<Key>; 2],
+        limit: usize,
+    },
     IndexesBuilt(Built),
     ShareBuilt(Option<f64>),
     RangeCompared {
@@ -101,6 +108,7 @@ impl Report {
             Report::CopyConflicts { .. } => "chunk met conflicts",
             Report::Replayed { .. } => "batch replayed",
             Report::ReplayDeferred { .. } => "batch deferred",
+            Report::KeysListed { .. } => "keys listed",
             Report::IndexesBuilt(_) => "indexes built",
             Report::ShareBuilt(_) => "build looked at",
             Report::RangeCompared { .. } => "range compared",

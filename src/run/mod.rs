@@ -62,6 +62,8 @@ pub struct Options {
     pub rows_per_second: Option<u64>,
     /// How long one chunk should take.
     pub chunk_time: Duration,
+    /// Changed keys that are held in memory one by one, at most.
+    pub max_changed_keys: usize,
     /// Whether the old table is kept after the cut-over.
     pub keep_old: bool,
     /// Whether a stopped run on the table is removed instead of being continued.
@@ -85,6 +87,7 @@ impl Options {
             workers: self.workers,
             rows_per_second: self.rows_per_second,
             chunk_time: self.chunk_time,
+            max_changed_keys: self.max_changed_keys,
             throttle,
             postpone_cut_over: self.postpone_cut_over,
         }

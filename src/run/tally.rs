@@ -15,6 +15,8 @@ pub struct Tally {
     pub rows_repaired: u64,
     /// Changed keys replayed.
     pub keys_replayed: u64,
+    /// Changed keys that were too many to be held one by one.
+    pub keys_condensed: u64,
     /// Attempts at the cut-over.
     pub attempts: u32,
     /// How long the cut-over's lock was waited for, when it was granted.

@@ -4,7 +4,7 @@
 //! column's character set (trailing spaces count), FLOAT as the DOUBLE that it is exactly (as text it
 //! shows six digits only), ENUM, SET and BIT as their numbers, and NULL apart from the empty string.
 //! A value that the server cannot bring into that form, because it would be longer than
-//! `max_allowed_packet`, makes the digest NULL, which the comparison notices: so nothing here turns NULL into
+//! `max_allowed_packet`, makes the digest NULL, which the sum shows: so nothing here turns NULL into
 //! something else but where the column itself is NULL.
 //! Lengths of variable values are part of it, so that bytes cannot move from one column to its
 //! neighbour unseen.
@@ -38,9 +38,19 @@ pub(super) fn of_row(columns: &[Column]) -> String {
     )
 }
 
-/// The digest of a set of rows, given that of one; NULL for the empty set.
+/// The digest of a set of rows, given that of one; NULL for the empty set, and below zero where a row has none.
+///
+/// Each digest is evaluated once: to count those that are NULL beside the sum would double the time of a comparison
+/// (4.9 µs a row of sysbench's table against 2.6, both sides together, MySQL 9.7.4). A row without one takes away
+/// more than 2^60, the most that another one adds, times 10^17 rows; the sum is a DECIMAL, which is exact up to
+/// 65 digits.
 pub(super) fn of_set(row: &str) -> String {
-    format!("SUM({row})")
+    format!("SUM(COALESCE({row}, -1{}))", "0".repeat(36))
+}
+
+/// Whether a row had no digest, as an expression over that of the set.
+pub(super) fn is_blind(set: &str) -> String {
+    format!("({set} < 0) IS TRUE")
 }
 
 fn is_variable(column: &Column) -> bool {

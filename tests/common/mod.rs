@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
-use replank::control::{Command, Control};
+use replank::control::{Command, Control, MAX_CHANGED_KEYS};
 use replank::error::Result;
 use replank::pace::Pace;
 use replank::progress::{Phase, Progress};
@@ -245,11 +245,13 @@ impl Lookout {
     }
 }
 
-/// The connections that are replank's on a server, in no order.
+/// The connections that are replank's, in no order: those for a table of this connection's database, if it has one.
 pub(crate) async fn replanks_connections(conn: &mut Conn) -> Vec<u64> {
     conn.query(
         "SELECT PROCESSLIST_ID FROM performance_schema.session_connect_attrs \
-         WHERE ATTR_NAME = 'program_name' AND ATTR_VALUE = 'replank' ORDER BY RAND()",
+         JOIN performance_schema.threads USING (PROCESSLIST_ID) \
+         WHERE ATTR_NAME = 'program_name' AND ATTR_VALUE = 'replank' \
+         AND (DATABASE() IS NULL OR PROCESSLIST_DB = DATABASE()) ORDER BY RAND()",
     )
     .await
     .expect("the sessions")
@@ -262,6 +264,7 @@ pub(crate) fn options() -> Options {
         workers: 2,
         rows_per_second: None,
         chunk_time: Duration::from_millis(50),
+        max_changed_keys: MAX_CHANGED_KEYS,
         keep_old: true,
         restart: false,
         stop_keeps: false,

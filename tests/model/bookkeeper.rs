@@ -41,6 +41,16 @@ pub(crate) trait Bookkeeper:
     fn batch_failed(&mut self, id: BatchId) {
         self.ledger_mut().batch_failed(id);
     }
+    fn condense(&mut self, run: usize) {
+        self.ledger_mut().forget_ahead();
+        self.ledger_mut().condense(run);
+    }
+    fn next_stretch(&mut self) -> Option<Range<Key>> {
+        self.ledger_mut().next_stretch()
+    }
+    fn stretch_listed(&mut self, lists: [Vec<Key>; 2], limit: usize) {
+        self.ledger_mut().stretch_listed(lists, limit);
+    }
     fn is_drained(&self, seq: Seq) -> bool {
         self.ledger().is_drained(seq)
     }

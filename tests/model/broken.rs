@@ -100,6 +100,25 @@ broken! {
 }
 
 broken! {
+    /// Takes a stretch for listed as a whole when a part of it was.
+    ListsOnce {
+        fn stretch_listed(&mut self, lists: [Vec<Key>; 2], _: usize) {
+            self.0.stretch_listed(lists, usize::MAX);
+        }
+    }
+}
+
+broken! {
+    /// Breaks I5: a position behind which keys wait in stretches.
+    #[allow(dead_code, reason = "random histories hardly ever meet it, the exploration does")]
+    SafeBesideStretches {
+        fn safe_position(&self) -> Seq {
+            if self.0.is_condensed() { self.0.visible() } else { self.0.safe_position() }
+        }
+    }
+}
+
+broken! {
     /// Calls itself drained while changes wait.
     DrainedTooEarly {
         fn is_drained(&self, seq: Seq) -> bool {

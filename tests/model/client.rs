@@ -26,6 +26,14 @@ pub(crate) struct Replaying {
     pub(crate) committed: bool,
 }
 
+/// A stretch whose keys are being listed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Listing {
+    pub(crate) range: Range<Key>,
+    /// Its keys in the source, once they were read.
+    pub(crate) source: Option<Vec<Key>>,
+}
+
 /// A run: the ledger, and what the conductor knows beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Client<B> {
@@ -47,6 +55,7 @@ pub(crate) struct Client<B> {
     pub(crate) back: (u64, Seq),
     pub(crate) copying: Vec<Copying>,
     pub(crate) replaying: Vec<Replaying>,
+    pub(crate) listing: Option<Listing>,
     /// The first heartbeat of the cut-over, from the moment the locks are held.
     pub(crate) lock: Option<u64>,
 }
@@ -69,6 +78,7 @@ impl<B: Bookkeeper> Client<B> {
             back: (0, 0),
             copying: Vec::new(),
             replaying: Vec::new(),
+            listing: None,
             lock: None,
         }
     }
@@ -167,6 +177,34 @@ impl<B: Bookkeeper> Client<B> {
         }
         self.replaying.push(Replaying { id, keys, views: Vec::new(), committed: false });
         Some(Ok(()))
+    }
+
+    /// Takes a stretch, to list its keys.
+    pub(crate) fn take_stretch(&mut self) -> Option<()> {
+        let range = self.ledger.next_stretch()?;
+        self.listing = Some(Listing { range, source: None });
+        Some(())
+    }
+
+    /// Lists the source's keys, as a read view shows them that is opened now.
+    pub(crate) fn list_source(&mut self, server: &Server, limit: usize) -> Option<()> {
+        let listing = self.listing.as_mut()?;
+        let rows = server.source_at(server.visible);
+        let keys = rows.into_keys().filter(|key| listing.range.contains(key));
+        listing.source = Some(keys.take(limit).collect());
+        Some(())
+    }
+
+    /// Lists the shadow table's keys.
+    pub(crate) fn list_shadow(&mut self, server: &Server, bounds: &Bounds) -> Option<()> {
+        let Listing { range, source } = self.listing.take()?;
+        let rows = server.shadow.keys().copied().filter(|key| range.contains(key));
+        let shadow = match bounds.list_source_alone {
+            true => Vec::new(),
+            false => rows.take(bounds.batch).collect(),
+        };
+        self.ledger.stretch_listed([source?, shadow], bounds.batch);
+        Some(())
     }
 
     /// Whether the tables may be swapped: the conductor's last look under the locks. It asks for no

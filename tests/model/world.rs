@@ -39,6 +39,11 @@ pub(crate) struct Bounds {
     pub(crate) retreats: u8,
     /// How often the client dies.
     pub(crate) crashes: u8,
+    /// How many neighbours become one stretch when the client condenses what it remembers, and how often it does.
+    pub(crate) run: usize,
+    pub(crate) condenses: u8,
+    /// A mistake: a stretch is listed from the source alone.
+    pub(crate) list_source_alone: bool,
     /// A mistake: a resumed run counts its chunks from 1 again.
     pub(crate) reuse_chunk_numbers: bool,
     /// A mistake: a resumed run counts its heartbeats from 1 again.
@@ -63,6 +68,9 @@ impl Bounds {
         reconnects: 0,
         retreats: 0,
         crashes: 0,
+        run: 2,
+        condenses: 0,
+        list_source_alone: false,
         reuse_chunk_numbers: false,
         reuse_heartbeats: false,
     };
@@ -78,6 +86,7 @@ pub(crate) struct Spent {
     pub(crate) reconnects: u8,
     pub(crate) retreats: u8,
     pub(crate) crashes: u8,
+    pub(crate) condenses: u8,
 }
 
 /// Everything.
@@ -109,6 +118,9 @@ pub(crate) enum Action {
     ReadBatch(usize),
     CommitBatch(usize),
     BatchDone(usize),
+    TakeStretch,
+    ListSource,
+    ListShadow,
     Lock,
     Swap,
     /// The safe position is written to the state table.
@@ -119,6 +131,7 @@ pub(crate) enum Action {
     AbortChunk(usize),
     FailBatch(usize),
     Touch(Key),
+    Condense,
     Reconnect,
     Unlock,
     Crash,
@@ -186,9 +199,14 @@ impl<B: Bookkeeper> World<B> {
         }
         let idle = client.replaying.len() < bounds.workers && client.is_awake();
         offer(idle && ledger.backlog() > 0, Action::TakeBatch);
+        let listing = client.listing.as_ref().map(|listing| listing.source.is_some());
+        offer(idle && listing.is_none() && ledger.is_condensed(), Action::TakeStretch);
+        offer(listing == Some(false), Action::ListSource);
+        offer(listing == Some(true), Action::ListShadow);
         let free = client.copying.len() < bounds.workers && client.is_awake();
         offer(free && ledger.next_unstarted().is_some(), Action::StartChunk);
-        let ready = ledger.is_copied() && client.replaying.is_empty() && client.lock.is_none();
+        let quiet = client.replaying.is_empty() && !ledger.is_condensed();
+        let ready = ledger.is_copied() && quiet && client.lock.is_none();
         offer(ready && client.is_awake() && server.is_settled(), Action::Lock);
         offer(client.beating.is_none() && self.wants_heartbeat(), Action::Beat);
         steps
@@ -226,6 +244,9 @@ impl<B: Bookkeeper> World<B> {
         }
         if spent.touches < bounds.touches {
             steps.extend((1..=bounds.keys).map(Action::Touch));
+        }
+        if spent.condenses < bounds.condenses && client.lock.is_none() {
+            steps.push(Action::Condense);
         }
         if spent.reconnects < bounds.reconnects && client.parts > 0 {
             steps.push(Action::Reconnect);
@@ -281,6 +302,9 @@ impl<B: Bookkeeper> World<B> {
                 let batch = client.replaying.remove(at);
                 client.ledger.batch_done(batch.id);
             }
+            Action::TakeStretch => client.take_stretch()?,
+            Action::ListSource => client.list_source(server, bounds.batch)?,
+            Action::ListShadow => client.list_shadow(server, bounds)?,
             Action::Lock => client.lock = Some(client.sent + 1),
             Action::Swap => {
                 self.swapped = true;
@@ -309,6 +333,10 @@ impl<B: Bookkeeper> World<B> {
             Action::Touch(key) => {
                 spent.touches += 1;
                 client.ledger.ledger_mut().touch(key);
+            }
+            Action::Condense => {
+                spent.condenses += 1;
+                client.ledger.condense(bounds.run);
             }
             Action::Reconnect => {
                 spent.reconnects += 1;

@@ -92,6 +92,7 @@ impl Conductor {
             && self.swapping.carried
             && self.hands.is_idle(Role::Cutter)
             && self.ledger.backlog() <= self.swapping.tolerated_backlog()
+            && !self.ledger.is_condensed()
             && (self.heart.is_calm() || self.swapping.is_impatient())
     }
 

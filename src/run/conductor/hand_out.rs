@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{COALESCE, Conductor, EDGES_AHEAD};
+use super::{COALESCE, Conductor, EDGES_AHEAD, MANY};
 use crate::progress::Phase;
 use crate::run::job::{Job, Role};
 
@@ -46,10 +46,16 @@ impl Conductor {
             if self.replays > 0 && !self.limits.parallel_replay {
                 break;
             }
-            let Some(batch) = self.ledger.next_batch(limit) else { break };
+            let job = match self.ledger.next_batch(limit) {
+                Some(batch) => Job::Replay { batch: batch.id, keys: batch.keys },
+                None => match self.ledger.next_stretch() {
+                    Some(range) => Job::ListKeys { range, limit },
+                    None => break,
+                },
+            };
             self.last_replay = Instant::now();
             self.replays += 1;
-            self.hands.give(hand, Job::Replay { batch: batch.id, keys: batch.keys });
+            self.hands.give(hand, job);
         }
     }
 
@@ -86,6 +92,10 @@ impl Conductor {
     }
 
     fn hand_out_verify(&mut self) {
+        // Every row that waits for its replay would be a suspect.
+        if self.ledger.backlog() > MANY {
+            return;
+        }
         while self.pacing.allows(self.hands.busy_copiers())
             && let Some(hand) = self.hands.idle_copier()
         {

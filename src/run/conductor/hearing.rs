@@ -33,6 +33,7 @@ impl Conductor {
             self.heart.came_back(id, seq);
         }
         self.ledger.transaction_end(delivery.received);
+        self.bound_memory();
         self.checkpointing.delivered(delivery.boundary, &delivery.xa);
         if delivery.statement {
             self.guarding.permit_statement()?;
@@ -107,6 +108,10 @@ impl Conductor {
             }
             Report::ReplayDeferred { batch } => {
                 self.ledger.batch_failed(batch);
+                self.replays -= 1;
+            }
+            Report::KeysListed { lists, limit } => {
+                self.ledger.stretch_listed(lists, limit);
                 self.replays -= 1;
             }
             Report::IndexesBuilt(Built::All) => self.indexing.done(),

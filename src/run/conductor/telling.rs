@@ -5,7 +5,7 @@ use crate::run::checkpointing::Place;
 use crate::run::swapping::Step;
 use crate::state::{Checkpoint, now};
 
-use super::Conductor;
+use super::{Conductor, MANY};
 
 impl Conductor {
     /// A checkpoint, if one is due. There is none under the cut-over's lock, where every byte of a commit
@@ -41,6 +41,12 @@ impl Conductor {
         }
         if self.phase == Phase::Index {
             return Some(self.indexing.words());
+        }
+        if self.phase == Phase::Copy && !self.ledger.may_start() {
+            return Some("waiting for a transaction of very many rows to be visible".to_owned());
+        }
+        if self.phase == Phase::Verify && self.ledger.backlog() > MANY {
+            return Some("waiting for replay to catch up".to_owned());
         }
         match &self.swapping.step {
             Step::Pausing { .. } => Some("pausing before the next cut-over attempt".to_owned()),
