@@ -242,7 +242,10 @@ impl Governor {
         // A worker that brought nothing there may do so here, if it was not the application that sent it away.
         let may_begin = share == 1.0 && self.pace != Pace::Gentle && self.since_complaint > CALM;
         self.settle(if may_begin { self.most.min(FIRST) } else { share });
-        (self.cool_down, self.next_cool_down) = (0, COOL_DOWN);
+        // Every trial costs the application something.
+        if !self.is_shared() {
+            (self.cool_down, self.next_cool_down) = (0, COOL_DOWN);
+        }
     }
 
     fn give_way(&mut self, why: &'static str) {
@@ -373,6 +376,23 @@ mod tests {
         assert_eq!(governor.share(), 3.0, "on trial");
         governor.turn_to_other_work();
         assert_eq!(governor.share(), 2.0);
+    }
+
+    #[test]
+    fn beside_an_application_what_a_worker_brought_is_remembered() {
+        let busy = Simulated { wanted: 300.0, ..IDLE };
+        let mut governor = Governor::new(Pace::Balanced, 8, busy.window(0.0));
+        let some = |governor: &mut Governor, windows: usize| -> f64 {
+            let shares = (0..windows).map(|_| {
+                governor.observe(busy.window(governor.share()));
+                governor.share()
+            });
+            shares.fold(0.0, f64::max)
+        };
+        assert_eq!(some(&mut governor, 14), 3.0, "a third was tried");
+        assert_eq!(governor.share(), 2.0, "and sent away");
+        governor.turn_to_other_work();
+        assert_eq!(some(&mut governor, 10), 2.0);
     }
 
     #[test]

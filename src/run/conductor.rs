@@ -55,6 +55,8 @@ const MAX_CHUNK: u64 = 200_000;
 const FIRST_HEARTBEAT: Duration = Duration::from_secs(300);
 /// Of so many changed keys that are neighbours, one is kept when they are condensed.
 const RUN: usize = 500;
+/// So many condensed keys take no more room than one that is held by itself: a stretch of [`RUN`] has two keys.
+const CONDENSED_TO: usize = 100;
 /// With more changed keys than this, comparisons wait.
 const MANY: usize = 100_000;
 /// Edges to know ahead of the copiers.
@@ -376,7 +378,10 @@ impl Conductor {
     /// Whether so many changed keys wait that no more are taken from the stream: it waits then, and memory stays
     /// bounded. While nothing is being replayed it goes on, for what is due may wait for a heartbeat.
     fn is_full(&self) -> bool {
-        self.ledger.backlog() >= self.orders.max_changed_keys && self.replays > 0
+        let most = self.orders.max_changed_keys;
+        // Of those that are condensed, a hundred take less room than one.
+        let is_much = self.ledger.held().0 >= most || self.ledger.backlog() / CONDENSED_TO >= most;
+        is_much && self.replays > 0
     }
 
     /// Keeps few keys in the place of many where the stream cannot wait: the end of the transaction that they belong to

@@ -45,7 +45,12 @@ impl Conductor {
         if self.phase == Phase::Copy && !self.ledger.may_start() {
             return Some("waiting for a transaction of very many rows to be visible".to_owned());
         }
-        if self.phase == Phase::Verify && self.ledger.backlog() > MANY {
+        let goes_on = match self.phase {
+            Phase::Verify => true,
+            Phase::CutOver => self.orders.cut_over_waits.is_none(),
+            _ => false,
+        };
+        if goes_on && self.ledger.backlog() > MANY {
             return Some("waiting for replay to catch up".to_owned());
         }
         match &self.swapping.step {
