@@ -108,7 +108,8 @@ async fn main() {
             server = server.option(option);
         }
         let server = server.start().await.expect("the server starts");
-        let bench = Bench::new(&server, shape, rows).await;
+        let once = arguments.runs * loads.len() * tools.len() == 1;
+        let bench = Bench::new(&server, shape, rows, once).await;
         for &load in &loads {
             let mut copy = None;
             for tool in &tools {

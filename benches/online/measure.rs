@@ -27,6 +27,8 @@ pub(crate) struct Bench<'a> {
     server: &'a ThrowawayServer,
     pub(crate) shape: Shape,
     rows: u64,
+    /// Whether only one run is measured: then it may have the table itself in the place of a copy.
+    once: bool,
 }
 
 /// What one run cost.
@@ -56,7 +58,12 @@ pub(crate) struct Figures {
 
 impl<'a> Bench<'a> {
     /// Fills the table that all runs begin with.
-    pub(crate) async fn new(server: &'a ThrowawayServer, shape: Shape, rows: u64) -> Bench<'a> {
+    pub(crate) async fn new(
+        server: &'a ThrowawayServer,
+        shape: Shape,
+        rows: u64,
+        once: bool,
+    ) -> Bench<'a> {
         let mut conn = server.connect().await.expect("connect");
         for statement in [
             "CREATE DATABASE bench".to_owned(),
@@ -81,7 +88,7 @@ impl<'a> Bench<'a> {
             conn.query_drop(&fill).await.unwrap_or_else(|e| panic!("{e}: {fill}"));
         }
         conn.disconnect().await.expect("disconnect");
-        Bench { server, shape, rows }
+        Bench { server, shape, rows, once }
     }
 
     async fn conn(&self) -> Conn {
@@ -93,12 +100,16 @@ impl<'a> Bench<'a> {
     /// A fresh table, and a server that has nothing left to do.
     async fn reset(&self) {
         let mut conn = self.conn().await;
+        let table = match self.once {
+            true => ["RENAME TABLE base TO t", "DO 0"],
+            false => ["CREATE TABLE t LIKE base", "INSERT INTO t SELECT * FROM base"],
+        };
         for statement in [
             "SET SESSION sql_log_bin = 0",
             "DROP TABLE IF EXISTS t, _t_old, _t_new, _t_replank_old, _t_replank_new, _t_replank_state",
             "DROP TRIGGER IF EXISTS pt_osc_bench_t_ins",
-            "CREATE TABLE t LIKE base",
-            "INSERT INTO t SELECT * FROM base",
+            table[0],
+            table[1],
             "ANALYZE TABLE t",
             "PURGE BINARY LOGS BEFORE NOW()",
             "SET GLOBAL innodb_max_dirty_pages_pct_lwm = 0, GLOBAL innodb_max_dirty_pages_pct = 0",

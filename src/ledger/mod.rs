@@ -39,10 +39,10 @@
 //!
 //! - [`Ledger::forget_ahead`] forgets the changes of keys in unstarted ranges, and lets no chunk start until `V` has
 //!   passed the last of them: what I2 asks of a change that is forgotten.
-//! - [`Ledger::condense`] puts *stretches* in the place of due keys in copied ranges: every key between two others
-//!   may have changed. When `V` has passed the stretch's last change, its keys are listed from both tables and are
-//!   due again, each at the stretch's positions, so that I1, I3 and I5 hold for them as for every other key
-//!   (see the module `stretches`).
+//! - [`Ledger::condense`] puts *stretches* in the place of due keys in copied ranges: a range, and a few bits of each key
+//!   that has changed in it. When `V` has passed the stretch's last change, the range's keys are listed from both
+//!   tables, and those with such bits are due again, each at the stretch's positions, so that I1, I3 and I5 hold for
+//!   them as for every other key (see the module `stretches`).
 //!
 //! # The safe position
 //!
@@ -59,6 +59,7 @@ mod stretches;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::Hash;
 
 use region::Regions;
 pub use region::{ChunkId, Edge, Range, gaps};
@@ -118,7 +119,7 @@ pub struct Ledger<K> {
     last_seen: u64,
 }
 
-impl<K: Ord + Clone> Ledger<K> {
+impl<K: Ord + Clone + Hash> Ledger<K> {
     /// A ledger for a table of which no chunk has been copied.
     pub fn new() -> Self {
         Ledger::with_unstarted(vec![Range { lo: Edge::Start, hi: Edge::End }], 0)
@@ -338,23 +339,24 @@ impl<K: Ord + Clone> Ledger<K> {
     pub fn condense(&mut self, run: usize) {
         let mut kept = BTreeMap::new();
         let mut open: Option<(K, Stretch<K>)> = None;
-        // A run that went over an earlier stretch would have its keys listed twice.
-        let begun = self.stretches.beginnings();
-        let is_free = |from: &K, to: &K| {
-            begun.range(Edge::At(from.clone())..Edge::At(to.clone())).next().is_none()
-        };
         for (key, change) in std::mem::take(&mut self.due) {
-            if change.in_batch || !self.regions.is_copied_key(&key) {
+            let stays = change.in_batch
+                || !self.regions.is_copied_key(&key)
+                || self.stretches.is_listing(&key);
+            if stays {
                 kept.insert(key, change);
+                continue;
+            }
+            if self.stretches.absorb(&key, &change) {
                 continue;
             }
             match &mut open {
                 Some((from, stretch))
-                    if stretch.keys + 1 < run
+                    if stretch.len() + 1 < run
                         && self.regions.is_copied_between(from, &key)
-                        && is_free(from, &key) =>
+                        && !self.stretches.begins_between(from, &key) =>
                 {
-                    stretch.extend(key, change.first, change.last);
+                    stretch.extend(key, &change);
                 }
                 _ => {
                     self.close(open.replace((key.clone(), Stretch::above(key.clone()))));
@@ -367,7 +369,7 @@ impl<K: Ord + Clone> Ledger<K> {
     }
 
     fn close(&mut self, run: Option<(K, Stretch<K>)>) {
-        if let Some((_, stretch)) = run.filter(|(_, stretch)| stretch.keys > 0) {
+        if let Some((_, stretch)) = run.filter(|(_, stretch)| stretch.len() > 0) {
             self.stretches.add(stretch);
         }
     }
@@ -376,6 +378,11 @@ impl<K: Ord + Clone> Ledger<K> {
     /// either of them holds. One at a time is handed out.
     pub fn next_stretch(&mut self) -> Option<Range<K>> {
         self.stretches.next(self.visible)
+    }
+
+    /// The range that was handed out could not be listed now.
+    pub fn stretch_deferred(&mut self) {
+        self.stretches.defer();
     }
 
     /// The range that was handed out holds these keys, in ascending order, in the one table and in the other one. Each was
@@ -388,9 +395,9 @@ impl<K: Ord + Clone> Ledger<K> {
             .flatten()
             .filter(|key| reached.as_ref().is_none_or(|reached| key <= reached))
             .collect();
-        let Some((first, last)) = self.stretches.listed(keys.len(), reached) else { return };
+        let Some((changed, first, last)) = self.stretches.listed(keys, reached) else { return };
         self.is_barren = false;
-        for key in keys {
+        for key in changed {
             let listed = Change { first, last, in_batch: false };
             self.due
                 .entry(key)
@@ -459,7 +466,7 @@ impl<K: Ord + Clone> Ledger<K> {
     }
 }
 
-impl<K: Ord + Clone> Default for Ledger<K> {
+impl<K: Ord + Clone + Hash> Default for Ledger<K> {
     fn default() -> Self {
         Ledger::new()
     }

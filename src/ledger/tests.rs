@@ -246,3 +246,44 @@ fn no_chunk_starts_over_forgotten_changes_before_they_are_visible() {
     ledger.finish_chunk(id);
     assert!(ledger.is_drained(2));
 }
+
+#[test]
+fn of_a_stretch_only_what_has_changed_is_due() {
+    let mut ledger = copied();
+    for key in [10, 20, 30] {
+        ledger.change(key, 1);
+    }
+    ledger.condense(9);
+    beat(&mut ledger, 1, 2);
+    assert_eq!(ledger.next_stretch(), Some(Range { lo: Edge::At(10), hi: Edge::At(30) }));
+    ledger.stretch_deferred();
+    assert_eq!(ledger.backlog(), 3, "it is listed later");
+    assert!(ledger.next_stretch().is_some());
+    ledger.stretch_listed([(11..=30).collect(), (11..=25).collect()], 100);
+    assert_eq!(ledger.next_batch(9).unwrap().keys, [10, 20, 30]);
+}
+
+#[test]
+fn what_changes_within_a_stretch_is_absorbed_by_it() {
+    let mut ledger = ten_condensed();
+    ledger.change(3, 2);
+    ledger.change(4, 2);
+    assert_eq!(ledger.held(), (4, 0));
+    ledger.condense(5);
+    assert_eq!(ledger.held(), (2, 0));
+    beat(&mut ledger, 1, 1);
+    let other = ledger.next_stretch().unwrap();
+    assert_eq!(other.lo, Edge::At(6), "the last change of the lower one is not visible");
+    // What is being listed absorbs nothing: its reading may be too old.
+    ledger.change(8, 3);
+    ledger.condense(5);
+    assert_eq!(ledger.held(), (3, 0));
+    ledger.stretch_listed([vec![7, 8, 9, 10], vec![]], 100);
+    beat(&mut ledger, 2, 3);
+    assert_eq!(ledger.next_stretch().unwrap().lo, Edge::At(1));
+    ledger.stretch_listed([vec![2, 3, 4, 5], vec![2]], 100);
+    let batch = ledger.next_batch(99).unwrap();
+    assert_eq!(batch.keys, (1..=10).collect::<Vec<u32>>());
+    ledger.batch_done(batch.id);
+    assert!(ledger.is_drained(3));
+}

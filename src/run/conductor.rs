@@ -55,8 +55,10 @@ const MAX_CHUNK: u64 = 200_000;
 const FIRST_HEARTBEAT: Duration = Duration::from_secs(300);
 /// Of so many changed keys that are neighbours, one is kept when they are condensed.
 const RUN: usize = 500;
-/// So many condensed keys take no more room than one that is held by itself: a stretch of [`RUN`] has two keys.
-const CONDENSED_TO: usize = 100;
+/// Keys that are listed of each table in one statement.
+const LISTED: usize = 5_000;
+/// So many condensed keys take no more room than one that is held by itself.
+const CONDENSED_TO: usize = 10;
 /// With more changed keys than this, comparisons wait.
 const MANY: usize = 100_000;
 /// Edges to know ahead of the copiers.
@@ -110,6 +112,10 @@ pub(crate) struct Conductor {
     batch_sizer: Sizer,
     last_replay: Instant,
     replays: usize,
+    /// Whether the last job for replay was a listing.
+    has_listed: bool,
+    /// Keys that were left when they were condensed the last time.
+    condensed_to: usize,
     limits: Limits,
     guarding: Guarding,
     pacing: Pacing,
@@ -154,6 +160,8 @@ impl Conductor {
             batch_sizer: Sizer::new(chunk_time, 200, MAX_BATCH),
             last_replay: Instant::now(),
             replays: 0,
+            has_listed: false,
+            condensed_to: 0,
             limits,
             guarding,
             pacing: Pacing::new(allowance(&orders)),
@@ -379,7 +387,6 @@ impl Conductor {
     /// bounded. While nothing is being replayed it goes on, for what is due may wait for a heartbeat.
     fn is_full(&self) -> bool {
         let most = self.orders.max_changed_keys;
-        // Of those that are condensed, a hundred take less room than one.
         let is_much = self.ledger.held().0 >= most || self.ledger.backlog() / CONDENSED_TO >= most;
         is_much && self.replays > 0
     }
@@ -395,9 +402,12 @@ impl Conductor {
             );
             self.ledger.forget_ahead();
         }
-        if due >= self.orders.max_changed_keys && self.replays == 0 {
+        // What is kept of each run, and what cannot be condensed, is not gone through again and again.
+        let most = self.orders.max_changed_keys.max(2 * self.condensed_to);
+        if due >= most && self.replays == 0 {
             self.ledger.condense(RUN);
             let left = self.ledger.held().0;
+            self.condensed_to = left;
             self.tally.keys_condensed += (due - left) as u64;
             tracing::info!(keys = due, left, "a large transaction: its changed keys are condensed");
         }

@@ -103,8 +103,10 @@ impl Hand {
                 (Fault::Retry, failure) => {
                     rollback(&mut open).await;
                     *session = Some(open);
-                    if let Job::Replay { batch, .. } = job {
-                        return Ok(Report::ReplayDeferred { batch });
+                    match job {
+                        Job::Replay { batch, .. } => return Ok(Report::ReplayDeferred { batch }),
+                        Job::ListKeys { .. } => return Ok(Report::ListingDeferred),
+                        _ => {}
                     }
                     retries += 1;
                     let error = failure.into_error(&self.describe(&job));

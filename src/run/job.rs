@@ -71,6 +71,8 @@ pub(crate) enum Report {
         lists: [Vec<Key>; 2],
         limit: usize,
     },
+    /// They could not be listed for a reason that passes.
+    ListingDeferred,
     IndexesBuilt(Built),
     ShareBuilt(Option<f64>),
     RangeCompared {
@@ -109,6 +111,7 @@ impl Report {
             Report::Replayed { .. } => "batch replayed",
             Report::ReplayDeferred { .. } => "batch deferred",
             Report::KeysListed { .. } => "keys listed",
+            Report::ListingDeferred => "listing deferred",
             Report::IndexesBuilt(_) => "indexes built",
             Report::ShareBuilt(_) => "build looked at",
             Report::RangeCompared { .. } => "range compared",

@@ -10,6 +10,8 @@ use crate::verify::{Compared, Suspects, Verdict};
 
 use super::job::Job;
 
+/// With so many suspects no more ranges are compared until some are cleared.
+const MANY: usize = 50_000;
 /// The most suspects that are compared in one statement.
 const LOOK: usize = 500;
 
@@ -114,7 +116,9 @@ impl Verifying {
 
     /// The next comparison: of a range, or of suspects whose replay is done.
     pub(crate) fn next(&mut self, ledger: &Ledger<Key>) -> Option<Job> {
-        if let Some(range) = self.planned.pop_front() {
+        if self.suspects.len() < MANY
+            && let Some(range) = self.planned.pop_front()
+        {
             self.tickets += 1;
             self.comparing.insert(self.tickets);
             return Some(Job::CompareRange { ticket: self.tickets, range });

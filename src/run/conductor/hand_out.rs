@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
-use super::{COALESCE, Conductor, EDGES_AHEAD, MANY};
+use super::{COALESCE, Conductor, EDGES_AHEAD, LISTED, MANY};
+use crate::key::Key;
+use crate::ledger::Ledger;
 use crate::progress::Phase;
 use crate::run::job::{Job, Role};
 
@@ -46,17 +48,29 @@ impl Conductor {
             if self.replays > 0 && !self.limits.parallel_replay {
                 break;
             }
-            let job = match self.ledger.next_batch(limit) {
-                Some(batch) => Job::Replay { batch: batch.id, keys: batch.keys },
-                None => match self.ledger.next_stretch() {
-                    Some(range) => Job::ListKeys { range, limit },
-                    None => break,
-                },
-            };
+            let Some(job) = self.next_replay(limit) else { break };
             self.last_replay = Instant::now();
             self.replays += 1;
             self.hands.give(hand, job);
         }
+    }
+
+    /// A batch or a listing, in turn where there are both: neither can keep the other one waiting.
+    fn next_replay(&mut self, limit: usize) -> Option<Job> {
+        let listing = |ledger: &mut Ledger<Key>| {
+            ledger.next_stretch().map(|range| Job::ListKeys { range, limit: LISTED })
+        };
+        let batch = |ledger: &mut Ledger<Key>| {
+            let batch = ledger.next_batch(limit)?;
+            Some(Job::Replay { batch: batch.id, keys: batch.keys })
+        };
+        let ledger = &mut self.ledger;
+        let job = match self.has_listed {
+            true => batch(ledger).or_else(|| listing(ledger)),
+            false => listing(ledger).or_else(|| batch(ledger)),
+        };
+        self.has_listed = matches!(job, Some(Job::ListKeys { .. }));
+        job
     }
 
     fn hand_out_copy(&mut self) {

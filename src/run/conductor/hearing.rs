@@ -114,6 +114,10 @@ impl Conductor {
                 self.ledger.stretch_listed(lists, limit);
                 self.replays -= 1;
             }
+            Report::ListingDeferred => {
+                self.ledger.stretch_deferred();
+                self.replays -= 1;
+            }
             Report::IndexesBuilt(Built::All) => self.indexing.done(),
             Report::IndexesBuilt(Built::LogFull) => self.indexing.begin_again_quietly(),
             Report::ShareBuilt(share) => self.indexing.looked(share),
