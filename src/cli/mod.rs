@@ -163,7 +163,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 async fn execute(command: Command, config: Option<PathBuf>) -> Result<(), Error> {
     match command {
-        Command::Run(args) => run::run(args).await,
+        Command::Run(args) => Box::pin(run::run(args)).await,
         Command::Plan(args) => plan::plan(args).await,
         Command::Revert(args) => back::revert(args).await,
         Command::Guard(args) => back::guard(args).await,

@@ -110,11 +110,11 @@ impl<K: Ord + Clone> Regions<K> {
 
     /// Whether a chunk has copied every key from `lo` to `hi`.
     pub(super) fn is_copied_between(&self, lo: &K, hi: &K) -> bool {
-        let apart = |range: &Range<K>| {
-            !(range.contains(lo) || range.contains(hi))
-                && !(range.lo >= Edge::At(lo.clone()) && range.hi <= Edge::At(hi.clone()))
-        };
-        self.unstarted.iter().chain(self.copying.values()).all(apart)
+        let lies_between =
+            |range: &Range<K>| range.lo >= Edge::At(lo.clone()) && range.hi <= Edge::At(hi.clone());
+        let meets =
+            |range: &Range<K>| range.contains(lo) || range.contains(hi) || lies_between(range);
+        !self.unstarted.iter().chain(self.copying.values()).any(meets)
     }
 
     pub(super) fn is_copied(&self) -> bool {

@@ -65,7 +65,9 @@ impl Conductor {
             Some(Job::Replay { batch: batch.id, keys: batch.keys })
         };
         let ledger = &mut self.ledger;
-        let job = match self.has_listed {
+        // What is listed is held one by one again.
+        let has_many = ledger.held().0 >= self.orders.max_changed_keys / 2;
+        let job = match self.has_listed || has_many {
             true => batch(ledger).or_else(|| listing(ledger)),
             false => listing(ledger).or_else(|| batch(ledger)),
         };
