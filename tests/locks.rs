@@ -69,6 +69,11 @@ async fn copy_and_replay_hold_no_row_lock_on_the_source() {
     scenario.assert_equal(&db).await;
 }
 
+/// Whether an attempt at the cut-over has been given up, and the next one is to come.
+fn pauses(run: &Lookout) -> bool {
+    run.progress.snapshot().waiting.is_some_and(|waiting| waiting.contains("pausing"))
+}
+
 #[tokio::test]
 async fn the_cut_over_gives_up_behind_a_long_transaction_and_succeeds_after_it() {
     let db = Database::new("cut_over_waits").await;
@@ -80,9 +85,6 @@ async fn the_cut_over_gives_up_behind_a_long_transaction_and_succeeds_after_it()
     let writers = Writers::start(&scenario, &db).await;
     let meddle = async |run: &Lookout| {
         // The first attempt fails for as long as the metadata lock is held.
-        let pauses = |run: &Lookout| {
-            run.progress.snapshot().waiting.is_some_and(|waiting| waiting.contains("pausing"))
-        };
         assert!(run.until(pauses).await, "the cut-over did not wait");
         // The application is not blocked meanwhile.
         let began = Instant::now();
@@ -118,9 +120,6 @@ async fn the_application_never_waits_longer_than_lock_wait_behind_a_long_select(
             (run.progress.snapshot().waiting, replanks_connections(&mut conn).await)
         };
         let first = async {
-            let pauses = |run: &Lookout| {
-                run.progress.snapshot().waiting.is_some_and(|waiting| waiting.contains("pausing"))
-            };
             assert!(run.until(pauses).await, "no attempt has failed");
             replanks_connections(&mut db.conn().await).await
         };

@@ -100,21 +100,22 @@ impl<'a> Bench<'a> {
     /// A fresh table, and a server that has nothing left to do.
     async fn reset(&self) {
         let mut conn = self.conn().await;
-        let table = match self.once {
-            true => ["RENAME TABLE base TO t", "DO 0"],
-            false => ["CREATE TABLE t LIKE base", "INSERT INTO t SELECT * FROM base"],
+        let table: &[&str] = match self.once {
+            true => &["RENAME TABLE base TO t"],
+            false => &["CREATE TABLE t LIKE base", "INSERT INTO t SELECT * FROM base"],
         };
-        for statement in [
+        let before = [
             "SET SESSION sql_log_bin = 0",
             "DROP TABLE IF EXISTS t, _t_old, _t_new, _t_replank_old, _t_replank_new, _t_replank_state",
             "DROP TRIGGER IF EXISTS pt_osc_bench_t_ins",
-            table[0],
-            table[1],
+        ];
+        let after = [
             "ANALYZE TABLE t",
             "PURGE BINARY LOGS BEFORE NOW()",
             "SET GLOBAL innodb_max_dirty_pages_pct_lwm = 0, GLOBAL innodb_max_dirty_pages_pct = 0",
-        ] {
-            conn.query_drop(statement).await.unwrap_or_else(|e| panic!("{e}: {statement}"));
+        ];
+        for statement in before.iter().chain(table).chain(&after) {
+            conn.query_drop(*statement).await.unwrap_or_else(|e| panic!("{e}: {statement}"));
         }
         let mut ticker = tokio::time::interval(Duration::from_millis(200));
         for _ in 0..300 {

@@ -391,6 +391,11 @@ impl Conductor {
         is_much && self.replays > 0
     }
 
+    /// Whether comparisons wait for replay: every row that waits for it would be a suspect.
+    fn is_behind(&self) -> bool {
+        self.ledger.backlog() > MANY
+    }
+
     /// Keeps few keys in the place of many where the stream cannot wait: the end of the transaction that they belong to
     /// is still to come.
     fn bound_memory(&mut self) {

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{COALESCE, Conductor, EDGES_AHEAD, LISTED, MANY};
+use super::{COALESCE, Conductor, EDGES_AHEAD, LISTED};
 use crate::key::Key;
 use crate::ledger::Ledger;
 use crate::progress::Phase;
@@ -108,8 +108,7 @@ impl Conductor {
     }
 
     fn hand_out_verify(&mut self) {
-        // Every row that waits for its replay would be a suspect.
-        if self.ledger.backlog() > MANY {
+        if self.is_behind() {
             return;
         }
         while self.pacing.allows(self.hands.busy_copiers())

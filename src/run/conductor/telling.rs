@@ -5,7 +5,7 @@ use crate::run::checkpointing::Place;
 use crate::run::swapping::Step;
 use crate::state::{Checkpoint, now};
 
-use super::{Conductor, MANY};
+use super::Conductor;
 
 impl Conductor {
     /// A checkpoint, if one is due. There is none under the cut-over's lock, where every byte of a commit
@@ -50,7 +50,7 @@ impl Conductor {
             Phase::CutOver => self.orders.cut_over_waits.is_none(),
             _ => false,
         };
-        if goes_on && self.ledger.backlog() > MANY {
+        if goes_on && self.is_behind() {
             return Some("waiting for replay to catch up".to_owned());
         }
         match &self.swapping.step {
