@@ -6,7 +6,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::scenario::{Scenario, Writers};
-use common::{Database, Lookout, replanks_connections};
+use common::{Database, Lookout};
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use replank::progress::Phase;
 
@@ -103,6 +104,26 @@ async fn the_cut_over_gives_up_behind_a_long_transaction_and_succeeds_after_it()
     scenario.assert_equal(&db).await;
 }
 
+/// The connection whose attempt at the cut-over, the n-th or a later one, waits for its lock.
+async fn who_waits_to_lock(run: &Lookout, conn: &mut Conn, attempt: u32) -> u64 {
+    loop {
+        let asked = run.until(|run| run.progress.snapshot().cut_over_attempts >= attempt).await;
+        assert!(asked && run.goes_on(), "no attempt {attempt} has waited");
+        let waiting: Option<u64> = conn
+            .query_first(
+                "SELECT PROCESSLIST_ID FROM performance_schema.metadata_locks l \
+                 JOIN performance_schema.threads t ON t.THREAD_ID = l.OWNER_THREAD_ID \
+                 WHERE OBJECT_SCHEMA = DATABASE() AND OBJECT_NAME = 't' \
+                 AND LOCK_TYPE = 'SHARED_NO_READ_WRITE' AND LOCK_STATUS = 'PENDING'",
+            )
+            .await
+            .expect("metadata_locks");
+        if let Some(waiting) = waiting {
+            return waiting;
+        }
+    }
+}
+
 /// What waits behind LOCK TABLES waits for as long as that: never longer than --lock-wait.
 #[tokio::test]
 async fn the_application_never_waits_longer_than_lock_wait_behind_a_long_select() {
@@ -111,17 +132,25 @@ async fn the_application_never_waits_longer_than_lock_wait_behind_a_long_select(
     scenario.prepare(&db).await;
     let writers = Writers::start(&scenario, &db).await;
     let beside = async |run: &Lookout| {
-        assert!(run.reaches(Phase::Verify).await);
-        let select = async {
-            let mut conn = db.conn().await;
-            let slept: Option<i64> =
-                conn.query_first("SELECT SLEEP(6) FROM t LIMIT 1").await.expect("a long SELECT");
-            assert_eq!(slept, Some(0));
-            (run.progress.snapshot().waiting, replanks_connections(&mut conn).await)
+        assert!(run.reaches(Phase::Copy).await);
+        // It begins long before the cut-over, and goes on until the fourth attempt is behind it, which comes after a
+        // pause of four seconds.
+        let mut reader = db.conn().await;
+        let select = reader.id();
+        let select_ended = async move {
+            let ended: Option<i64> = reader
+                .query_first("SELECT SLEEP(300) FROM t LIMIT 1")
+                .await
+                .expect("a long SELECT");
+            assert_eq!(ended, Some(1), "the SELECT was not interrupted, but slept to its end");
         };
-        let first = async {
-            assert!(run.until(pauses).await, "no attempt has failed");
-            replanks_connections(&mut db.conn().await).await
+        let attempts = async {
+            let mut conn = db.conn().await;
+            let first = who_waits_to_lock(run, &mut conn, 1).await;
+            let fourth = who_waits_to_lock(run, &mut conn, 4).await;
+            conn.query_drop(format!("KILL QUERY {select}")).await.expect("kill");
+            // The server ends a connection that holds the locks and falls silent, but not one that was refused them.
+            assert_eq!(first, fourth, "the connection was lost between two attempts");
         };
         let mut longest = Duration::ZERO;
         let write = async {
@@ -133,17 +162,13 @@ async fn the_application_never_waits_longer_than_lock_wait_behind_a_long_select(
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        let ((waiting, connections), first, ()) = tokio::join!(select, first, write);
-        // The server ends a connection that holds the locks and falls silent, but not one that was refused them.
-        let lost: Vec<_> = first.iter().filter(|id| !connections.contains(id)).collect();
-        assert!(lost.is_empty(), "connections {lost:?} were lost between two attempts");
-        (longest, waiting)
+        tokio::join!(select_ended, attempts, write);
+        longest
     };
     let request = db.request("t", &scenario.alter);
-    let (outcome, (longest, waiting)) = db.alter_beside(&request, &common::options(), beside).await;
+    let (outcome, longest) = db.alter_beside(&request, &common::options(), beside).await;
     let outcome = outcome.expect("done");
-    assert!(waiting.is_some(), "the cut-over did not wait for the SELECT");
-    assert!(outcome.tally.attempts >= 2, "{} attempts", outcome.tally.attempts);
+    assert!(outcome.tally.attempts >= 4, "{} attempts", outcome.tally.attempts);
     assert!(longest > Duration::from_millis(500), "no attempt was behind the SELECT: {longest:?}");
     // --lock-wait is one second for each of the two tables, of which the second is never contended.
     assert!(longest < Duration::from_millis(1_700), "a write waited {longest:?}");

@@ -245,13 +245,11 @@ impl Lookout {
     }
 }
 
-/// The connections that are replank's, in no order: those for a table of this connection's database, if it has one.
+/// The connections that are replank's on a server, in no order.
 pub(crate) async fn replanks_connections(conn: &mut Conn) -> Vec<u64> {
     conn.query(
         "SELECT PROCESSLIST_ID FROM performance_schema.session_connect_attrs \
-         JOIN performance_schema.threads USING (PROCESSLIST_ID) \
-         WHERE ATTR_NAME = 'program_name' AND ATTR_VALUE = 'replank' \
-         AND (DATABASE() IS NULL OR PROCESSLIST_DB = DATABASE()) ORDER BY RAND()",
+         WHERE ATTR_NAME = 'program_name' AND ATTR_VALUE = 'replank' ORDER BY RAND()",
     )
     .await
     .expect("the sessions")
