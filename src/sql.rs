@@ -76,6 +76,12 @@ pub fn text(value: &str) -> String {
     if value.is_empty() { "''".to_owned() } else { format!("_utf8mb4 {}", hex(value.as_bytes())) }
 }
 
+/// A quoted string, for statements that take no other literal: of a session whose `sql_mode` is replank's own, which
+/// has backslashes escape.
+pub fn quoted(value: &str) -> String {
+    mysql_async::Value::from(value).as_sql(false)
+}
+
 /// A hash of a name that is the same in every version and on every machine (FNV-1a, 64 bits), unlike
 /// the standard library's: it becomes part of names on the server.
 pub fn stable_hash(name: &str) -> u64 {
@@ -97,6 +103,11 @@ mod tests {
     fn a_backtick_in_a_name_cannot_end_the_quotes() {
         assert_eq!(Ident::new("a`; DROP TABLE b").to_string(), "`a``; DROP TABLE b`");
         assert_eq!(TableName::new("my`db", "select").to_string(), "`my``db`.`select`");
+    }
+
+    #[test]
+    fn a_quote_or_a_backslash_cannot_end_a_string() {
+        assert_eq!(quoted(r#"{"a": "it's \\"}"#), r#"'{\"a\": \"it\'s \\\\\"}'"#);
     }
 
     #[test]

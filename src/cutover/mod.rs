@@ -1,6 +1,7 @@
 //! The cut-over: the shadow table takes the source's name.
 //!
 //! ```text
+//! prepare    the shadow table's statistics and AUTO_INCREMENT
 //! lock       LOCK TABLES source WRITE, shadow WRITE      waits at most --lock-wait, then gives up
 //! drain      a heartbeat is committed by another session and received back: the stream has delivered
 //!            every change there will ever be, and all are visible
@@ -21,6 +22,10 @@
 //!
 //! The rename is never sent twice (I8). If the connection breaks while it runs, [`outcome`] finds out
 //! from the tables themselves whether it happened.
+
+mod statistics;
+
+pub use statistics::refresh as refresh_statistics;
 
 use std::time::{Duration, Instant};
 
@@ -104,12 +109,14 @@ pub async fn carry_auto_increment(session: &mut Session, context: &Context) -> W
     if let Some((Some(source), Some(shadow))) = counters
         && source > shadow
     {
+        let began = Instant::now();
         session
             .query_drop(format!(
                 "ALTER /* {} */ TABLE {} AUTO_INCREMENT = {source}",
                 context.mark, names.shadow
             ))
             .await?;
+        tracing::debug!(source, shadow, took = ?began.elapsed(), "AUTO_INCREMENT carried over");
     }
     Ok(())
 }

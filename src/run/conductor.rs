@@ -339,24 +339,23 @@ impl Conductor {
 
     /// How eagerly the next heartbeat is awaited.
     fn need(&self) -> Need {
-        let waiting = match &self.swapping.step {
-            // One heartbeat says it all; more of them would only compete with the last replays. Rows
-            // that a last look found to differ are the exception.
-            Step::Draining { heartbeat, .. } => match self.heart.seen_since(*heartbeat) {
-                Some(seq) => {
-                    self.ledger.visible() < seq || (self.replays == 0 && self.ledger.backlog() > 0)
-                }
-                None => true,
-            },
-            _ => false,
-        };
-        if self.swapping.is_swapping() {
-            // The rename consists of a few syncs to disk, and every commit beside it makes them wait.
-            Need::Idle
-        } else if waiting
-            || self.ledger.visible() == 0
-            || self.unknown.is_some()
-            || self.verifying.wants_heartbeat()
+        let is_last_mended = || self.replays == 0 && self.ledger.backlog() > 0;
+        match &self.swapping.step {
+            // The heartbeat under the locks would have to wait for one that is under way.
+            Step::Locking { .. } => return Need::Idle,
+            // One heartbeat says it all: more of them would only compete with the last replays, and with the few syncs
+            // to disk that a rename consists of. Rows that a last look found to differ are the exception.
+            Step::Draining { heartbeat, .. } => {
+                return match self.heart.seen_since(*heartbeat) {
+                    None if self.heart.next() <= *heartbeat => Need::Urgent,
+                    Some(seq) if self.ledger.visible() >= seq && is_last_mended() => Need::Urgent,
+                    _ => Need::Idle,
+                };
+            }
+            Step::Unlocking { .. } | Step::Swapping { .. } => return Need::Idle,
+            Step::Pausing { .. } | Step::CatchingUp { .. } | Step::Swapped => {}
+        }
+        if self.ledger.visible() == 0 || self.unknown.is_some() || self.verifying.wants_heartbeat()
         {
             Need::Urgent
         } else if (self.phase == Phase::CutOver && !self.is_put_off()) || self.pacing.is_watching()
@@ -409,7 +408,8 @@ impl Conductor {
         }
         // What is kept of each run, and what cannot be condensed, is not gone through again and again.
         let most = self.orders.max_changed_keys.max(2 * self.condensed_to);
-        if due >= most && self.replays == 0 {
+        // Going through them takes a while, and under the locks the application waits for it.
+        if due >= most && self.replays == 0 && !self.swapping.holds_locks() {
             self.ledger.condense(RUN);
             let left = self.ledger.held().0;
             self.condensed_to = left;

@@ -81,7 +81,7 @@ impl Hand {
             let fault = failure.fault();
             // A connection that broke while it was idle shows only now; nothing was held by it.
             let idle_until_now = fault == Fault::Connection
-                && matches!(job, Job::Lock { .. } | Job::CarryAutoIncrement);
+                && matches!(job, Job::Lock { .. } | Job::PrepareSwap { .. });
             if self.role == Role::Cutter && !idle_until_now {
                 return self.abandon(open, &job, failure).await;
             }
@@ -238,9 +238,12 @@ impl Hand {
                 }
                 Report::Heartbeat { id: *id }
             }
-            Job::CarryAutoIncrement => {
+            Job::PrepareSwap { statistics } => {
+                if *statistics {
+                    cutover::refresh_statistics(session, context).await?;
+                }
                 cutover::carry_auto_increment(session, context).await?;
-                Report::AutoIncrementCarried
+                Report::SwapPrepared
             }
             Job::Lock { wait } => Report::Lock(cutover::lock(session, context, *wait).await?),
             Job::Unlock => {
@@ -312,9 +315,7 @@ impl Hand {
             Job::Heartbeat { .. } => {
                 format!("writing the heartbeat to {}", self.context.state.name())
             }
-            Job::CarryAutoIncrement => {
-                format!("carrying AUTO_INCREMENT over from {}", plan.names.source)
-            }
+            Job::PrepareSwap { .. } => format!("preparing the swap of {}", plan.names.source),
             Job::Lock { .. } => format!("locking {} for the cut-over", plan.names.source),
             Job::Unlock => format!("unlocking {}", plan.names.source),
             Job::Swap => format!("swapping {}", plan.names.source),

@@ -30,8 +30,9 @@ pub(crate) enum Job {
     CompareKeys { keys: Vec<Key> },
     /// Commit a heartbeat, with a checkpoint if one is due.
     Heartbeat { id: u64, checkpoint: Option<Box<Checkpoint>> },
-    /// Bring the shadow table's AUTO_INCREMENT to the source's.
-    CarryAutoIncrement,
+    /// Do ahead of the locks what would take long under them: bring the shadow table's AUTO_INCREMENT to the
+    /// source's, and refresh its statistics where that has not been done.
+    PrepareSwap { statistics: bool },
     /// Take the cut-over's locks.
     Lock { wait: u32 },
     /// Give them back.
@@ -87,7 +88,7 @@ pub(crate) enum Report {
     Heartbeat {
         id: u64,
     },
-    AutoIncrementCarried,
+    SwapPrepared,
     /// Whether the locks were granted.
     Lock(bool),
     Unlocked,
@@ -117,7 +118,7 @@ impl Report {
             Report::RangeCompared { .. } => "range compared",
             Report::KeysCompared { .. } => "keys compared",
             Report::Heartbeat { .. } => "heartbeat committed",
-            Report::AutoIncrementCarried => "AUTO_INCREMENT carried over",
+            Report::SwapPrepared => "swap prepared",
             Report::Lock(_) => "lock answered",
             Report::Unlocked => "unlocked",
             Report::AttemptFailed { .. } => "attempt failed",

@@ -15,6 +15,10 @@ const LONGEST_CALM: Duration = Duration::from_secs(20);
 /// How small the backlog has to be for an attempt, doubled every second that it is not reached.
 const SMALL_BACKLOG: usize = 50;
 
+/// With a larger backlog under the locks an attempt is given up, unless much was left when they were asked for:
+/// replaying so many rows takes most of a second (measured: 30 000 a second).
+const LARGE_BACKLOG: usize = 20_000;
+
 /// Where the cut-over stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -25,10 +29,17 @@ pub(crate) enum Step {
     /// The locks were asked for.
     Locking { asked: Instant },
     /// The locks are held; the last changes arrive and are replayed. `heartbeat` is the first one sent
-    /// under the lock.
-    Draining { asked: Instant, granted: Instant, heartbeat: u64, looking: Option<Vec<Key>> },
+    /// under the lock. The keys in `looking` are still to be compared; `has_mended` says that some of them
+    /// differed before and were replayed.
+    Draining {
+        asked: Instant,
+        granted: Instant,
+        heartbeat: u64,
+        looking: Option<Vec<Key>>,
+        has_mended: bool,
+    },
     /// Giving the locks back.
-    Unlocking,
+    Unlocking { why: &'static str },
     /// The rename was sent.
     Swapping { asked: Instant, granted: Instant },
     /// The tables are swapped.
@@ -40,9 +51,13 @@ pub(crate) enum Step {
 pub(crate) struct Swapping {
     pub(crate) step: Step,
     pub(crate) attempts: u32,
-    /// Whether the AUTO_INCREMENT value was carried over for the coming attempt: under the locks this
-    /// is seldom to be done again then. It is an ALTER, and costs as much as the rename.
-    pub(crate) carried: bool,
+    /// Whether the coming attempt is prepared. The AUTO_INCREMENT value seldom has to be carried over again under
+    /// the locks then: it takes an ALTER, which costs as much as the rename.
+    pub(crate) prepared: bool,
+    /// Whether the shadow table's statistics are those of a filled table.
+    pub(crate) has_statistics: bool,
+    /// More changed keys than this under the locks are not replayed there.
+    pub(crate) most_under_lock: usize,
     /// How long one attempt may keep the application waiting.
     pub(crate) lock_wait: Duration,
     /// How long the application waited: for the lock behind it, and while it was held.
@@ -55,7 +70,9 @@ impl Swapping {
         Swapping {
             step: Step::CatchingUp { since: Instant::now() },
             attempts: 0,
-            carried: false,
+            prepared: false,
+            has_statistics: false,
+            most_under_lock: LARGE_BACKLOG,
             lock_wait,
             lock_queued: Duration::ZERO,
             lock_held: Duration::ZERO,
@@ -83,8 +100,29 @@ impl Swapping {
     pub(crate) fn reserves_replay(&self) -> bool {
         matches!(
             self.step,
-            Step::Locking { .. } | Step::Draining { .. } | Step::Unlocking | Step::Swapping { .. }
+            Step::Locking { .. }
+                | Step::Draining { .. }
+                | Step::Unlocking { .. }
+                | Step::Swapping { .. }
         )
+    }
+
+    /// Whether a failed attempt is being got over.
+    pub(crate) fn is_pausing(&self) -> bool {
+        matches!(self.step, Step::Pausing { .. })
+    }
+
+    /// Whether the locks are held, so that the application waits for whatever is done.
+    pub(crate) fn holds_locks(&self) -> bool {
+        matches!(self.step, Step::Draining { .. } | Step::Unlocking { .. } | Step::Swapping { .. })
+    }
+
+    /// Begins an attempt.
+    pub(crate) fn begin(&mut self) {
+        self.attempts += 1;
+        self.prepared = false;
+        self.most_under_lock = LARGE_BACKLOG.max(2 * self.tolerated_backlog());
+        self.step = Step::Locking { asked: Instant::now() };
     }
 
     /// Whether the rename was sent and has not been answered.

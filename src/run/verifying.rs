@@ -163,6 +163,11 @@ impl Verifying {
         self.look = Some(Look { keys, differing: compared.differing, after: heartbeat });
     }
 
+    /// Whether no suspects are being looked at, and no verdict is awaited.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        !self.looking && self.look.is_none()
+    }
+
     /// Whether a verdict waits for a heartbeat.
     pub(crate) fn wants_heartbeat(&self) -> bool {
         self.look.is_some()
@@ -173,11 +178,17 @@ impl Verifying {
         self.suspects.change(key, seq);
     }
 
-    /// Heartbeat `seen` has come back: gives the verdicts that waited for it.
+    /// Heartbeat `seen` has come back: gives the verdicts that waited for it. `knows_all` says whether the stream
+    /// has told of every row that was changed.
     ///
     /// # Errors
     /// Failed when a row differs although it was replayed and has not changed since.
-    pub(crate) fn judge(&mut self, ledger: &mut Ledger<Key>, seen: u64) -> Result<()> {
+    pub(crate) fn judge(
+        &mut self,
+        ledger: &mut Ledger<Key>,
+        seen: u64,
+        knows_all: bool,
+    ) -> Result<()> {
         if self.look.as_ref().is_none_or(|look| look.after > seen) {
             return Ok(());
         }
@@ -186,17 +197,8 @@ impl Verifying {
             let equal = look.differing.binary_search(key).is_err();
             match self.suspects.looked(key, equal) {
                 Verdict::Cleared => {}
-                Verdict::Undecided => ledger.touch(key.clone()),
-                Verdict::Divergent => {
-                    return Err(Error::failed(format!(
-                        "a row differs between source and shadow table although it was replayed and \
-                         has not changed since: {key:?}"
-                    ))
-                    .remedy(
-                        "Writes that are not in the binlog (sql_log_bin=0), or a fault of replank: \
-                         please report it with the output of -vv.",
-                    ));
-                }
+                Verdict::Divergent if knows_all => return Err(divergent(key)),
+                Verdict::Undecided | Verdict::Divergent => ledger.touch(key.clone()),
             }
         }
         self.rounds += 1;
@@ -213,9 +215,21 @@ impl Verifying {
             && !self.seeking
             && self.planned.is_empty()
             && self.comparing.is_empty()
-            && !self.looking
-            && self.look.is_none()
+            && self.is_at_rest()
             && (self.suspects.is_empty()
                 || (self.rounds >= ENOUGH_ROUNDS && self.suspects.len() <= few))
     }
+}
+
+/// A row that is not the same in both tables, for which nothing accounts.
+pub(crate) fn divergent(key: &Key) -> Error {
+    Error::failed(format!(
+        "a row differs between source and shadow table although it was replayed and has not changed since: {key:?}"
+    ))
+    .remedy(
+        "It was written without the binlog (sql_log_bin=0), or this is a fault of replank: please report it then, \
+         with the output of -vv. The shadow table is kept: the same command goes on from here, and compares all rows \
+         again; `replank abort` removes it.",
+    )
+    .keeping_progress()
 }

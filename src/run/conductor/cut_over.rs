@@ -23,6 +23,7 @@ impl Conductor {
             granted: Instant::now(),
             heartbeat: self.heart.next(),
             looking: (!suspects.is_empty()).then_some(suspects),
+            has_mended: false,
         };
         Ok(())
     }
@@ -58,18 +59,17 @@ impl Conductor {
             // A swap that is put off is prepared when its time has come.
             Step::CatchingUp { .. } if self.is_put_off() => {
                 self.swapping.step = Step::CatchingUp { since: Instant::now() };
-                self.swapping.carried = false;
+                (self.swapping.prepared, self.swapping.has_statistics) = (false, false);
             }
             Step::CatchingUp { .. }
-                if !self.swapping.carried && self.hands.is_idle(Role::Cutter) =>
+                if !self.swapping.prepared && self.hands.is_idle(Role::Cutter) =>
             {
-                self.swapping.carried = true;
-                self.hands.give(Role::Cutter, Job::CarryAutoIncrement);
+                let statistics = !self.swapping.has_statistics;
+                (self.swapping.prepared, self.swapping.has_statistics) = (true, true);
+                self.hands.give(Role::Cutter, Job::PrepareSwap { statistics });
             }
-            Step::CatchingUp { .. } if self.is_ready_to_lock() && self.replays == 0 => {
-                self.swapping.attempts += 1;
-                self.swapping.carried = false;
-                self.swapping.step = Step::Locking { asked: Instant::now() };
+            Step::CatchingUp { .. } if self.is_ready_to_lock() && self.is_quiet() => {
+                self.swapping.begin();
                 let wait =
                     u32::try_from(self.limits.lock_wait.as_secs()).unwrap_or(u32::MAX).max(1);
                 self.hands.give(Role::Cutter, Job::Lock { wait });
@@ -89,23 +89,41 @@ impl Conductor {
         self.phase == Phase::CutOver
             && !self.is_put_off()
             && matches!(self.swapping.step, Step::CatchingUp { .. })
-            && self.swapping.carried
+            && self.swapping.prepared
             && self.hands.is_idle(Role::Cutter)
             && self.ledger.backlog() <= self.swapping.tolerated_backlog()
             && !self.ledger.is_condensed()
             && (self.heart.is_calm() || self.swapping.is_impatient())
     }
 
+    /// Whether nothing is under way that the locks, or the heartbeat under them, would have to wait for.
+    fn is_quiet(&self) -> bool {
+        self.replays == 0 && self.verifying.is_at_rest() && self.hands.is_idle(Role::Heart)
+    }
+
+    /// Why the attempt under the locks is not worth going on with, if it is not.
+    fn is_futile(&self) -> Option<&'static str> {
+        if self.unknown.is_some() {
+            return Some(
+                "a statement changed the table in a way of which it is not known what it changes",
+            );
+        }
+        if self.ledger.is_condensed() || self.ledger.backlog() > self.swapping.most_under_lock {
+            return Some("very many rows were changed while the lock was waited for");
+        }
+        self.swapping.is_overdue().then_some("the last changes did not arrive in time")
+    }
+
     pub(super) fn hand_out_cut_over(&mut self) {
         if !self.hands.is_idle(Role::Cutter) {
             return;
         }
-        let overdue = self.swapping.is_overdue() || self.unknown.is_some();
-        let Step::Draining { asked, granted, heartbeat, looking } = &mut self.swapping.step else {
+        let futile = self.is_futile();
+        let Step::Draining { asked, granted, heartbeat, looking, .. } = &self.swapping.step else {
             return;
         };
-        if overdue {
-            self.swapping.step = Step::Unlocking;
+        if let Some(why) = futile {
+            self.swapping.step = Step::Unlocking { why };
             self.hands.give(Role::Cutter, Job::Unlock);
             return;
         }

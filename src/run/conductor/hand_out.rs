@@ -32,7 +32,13 @@ impl Conductor {
             Phase::Copy => self.hand_out_copy(),
             Phase::Index => self.hand_out_index(),
             Phase::Verify => self.hand_out_verify(),
-            Phase::CutOver => self.hand_out_cut_over(),
+            Phase::CutOver => {
+                // Suspects that are cleared in a pause need not be looked at under the locks.
+                if self.swapping.is_pausing() && !held {
+                    self.hand_out_verify();
+                }
+                self.hand_out_cut_over();
+            }
             Phase::Prepare | Phase::Guard | Phase::Done => {}
         }
     }

@@ -7,8 +7,10 @@ use crate::progress::Phase;
 use crate::run::guarding::Goal;
 use crate::run::job::{Message, Report, Role};
 use crate::run::swapping::Step;
+use crate::run::verifying::divergent;
 use crate::state::Command;
 use crate::stream::Delivery;
+use crate::verify::Compared;
 
 use super::Conductor;
 
@@ -41,7 +43,7 @@ impl Conductor {
         if !matches!(self.guarding.goal(), Goal::Sample { .. }) {
             self.unknown = delivery.unknown.or(self.unknown);
         }
-        self.verifying.judge(&mut self.ledger, self.heart.seen())
+        self.verifying.judge(&mut self.ledger, self.heart.seen(), self.unknown.is_none())
     }
 
     /// A run that goes on has to find the last heartbeat of before in the binlog: else this is not the
@@ -127,16 +129,24 @@ impl Conductor {
                 self.tally.rows_verified += compared.rows;
                 self.verifying.compared(&mut self.ledger, ticket, compared);
             }
-            Report::KeysCompared { keys, compared } => self.keys_compared(keys, compared),
+            Report::KeysCompared { keys, compared } => self.keys_compared(keys, compared)?,
             Report::Heartbeat { id } => {
                 let took = self.heart.committed();
                 self.pacing.committed(took);
                 self.ledger.heartbeat_acked(id);
             }
             Report::Lock(granted) => self.lock_answered(granted)?,
-            Report::AutoIncrementCarried => {}
-            Report::Unlocked => self.attempt_ended("the last changes did not arrive in time")?,
+            Report::SwapPrepared => {}
+            Report::Unlocked => {
+                if let Step::Unlocking { why } = self.swapping.step {
+                    self.attempt_ended(why)?;
+                }
+            }
             Report::AttemptFailed { batch, error } => {
+                if matches!(self.swapping.step, Step::CatchingUp { .. }) {
+                    // It failed before it had begun.
+                    self.swapping.attempts += 1;
+                }
                 if let Some(batch) = batch {
                     self.ledger.batch_failed(batch);
                     self.replays -= 1;
@@ -161,15 +171,22 @@ impl Conductor {
         Ok(())
     }
 
-    pub(super) fn keys_compared(&mut self, keys: Vec<Key>, compared: crate::verify::Compared) {
-        if let Step::Draining { looking, .. } = &mut self.swapping.step {
-            // Under the lock nothing changes: what differs now is replayed and looked at again.
-            *looking = (!compared.differing.is_empty()).then_some(keys);
-            for key in compared.differing {
-                self.ledger.touch(key);
-            }
-        } else {
+    fn keys_compared(&mut self, keys: Vec<Key>, compared: Compared) -> Result<()> {
+        let Step::Draining { looking, has_mended, .. } = &mut self.swapping.step else {
             self.verifying.looked(keys, compared, self.heart.next());
+            return Ok(());
+        };
+        // Under the lock nothing changes: what differs now is replayed and looked at once more.
+        *looking = None;
+        if let Some(differing) = compared.differing.first() {
+            if *has_mended {
+                return Err(divergent(differing));
+            }
+            (*looking, *has_mended) = (Some(keys), true);
         }
+        for key in compared.differing {
+            self.ledger.touch(key);
+        }
+        Ok(())
     }
 }
