@@ -142,10 +142,26 @@ struct Reader {
     /// Where the last complete transaction ended, and its number.
     boundary: (Position, Seq),
     file: String,
-    /// The end of the last event that has a position, in bytes.
+    /// The end of the last event that is in the file, in bytes.
     offset: u64,
     /// Whether this connection has sent its format description.
     checksums_known: bool,
+}
+
+/// The last offset at which a stream can be asked to begin: the request has 32 bits for it. Transactions that end
+/// behind it leave the boundary where it was, until the next file.
+const MOST_OFFSET: u64 = u32::MAX as u64;
+
+/// Where an event ends of which the header says `log_pos`, when the one before it ended at `before`. A header has the
+/// lower 32 bits of it only, and a file may be longer: a transaction is never divided (MySQL manual,
+/// `max_binlog_size`). Events that the server makes up for the stream have no place in the file, and no `log_pos`.
+fn end_of_event(before: u64, log_pos: u32) -> u64 {
+    const HALF: u64 = 1 << 31;
+    if log_pos == 0 {
+        return before;
+    }
+    let end = (before & !MOST_OFFSET) | u64::from(log_pos);
+    if end + HALF < before { end + MOST_OFFSET + 1 } else { end }
 }
 
 impl Reader {
@@ -215,6 +231,7 @@ impl Reader {
         let stream =
             session.into_conn().get_binlog_stream(request).await.map_err(|e| to_error(e, doing))?;
         tracing::debug!(file, offset, server_id, "binlog stream open");
+        self.offset = *offset;
         Ok(stream)
     }
 
@@ -246,10 +263,10 @@ impl Reader {
                 _ => {}
             }
             if !self.follower.in_payload() {
-                self.offset = u64::from(header.log_pos());
+                self.offset = end_of_event(self.offset, header.log_pos());
             }
             let ended = self.follower.event(code, u64::from(header.event_size()), event.data())?;
-            if ended && self.offset > 0 {
+            if ended && self.offset <= MOST_OFFSET {
                 let at = Position { file: self.file.clone(), offset: self.offset };
                 self.boundary = (at, self.follower.seq());
             }
@@ -290,7 +307,7 @@ impl Reader {
             tracing::debug!(file, "binlog file");
             let offset = u64::from_le_bytes(*position);
             self.boundary = (Position { file: file.clone(), offset }, self.boundary.1);
-            self.file = file;
+            (self.file, self.offset) = (file, offset);
         }
         Ok(())
     }
@@ -381,5 +398,25 @@ impl Reader {
                 })
                 .collect();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_go_on_behind_four_gibibytes() {
+        const GIB: u64 = 1 << 30;
+        let mut end = 4;
+        for step in 1..24 {
+            let (before, real) = (end, step * GIB / 2);
+            end = end_of_event(before, real as u32);
+            // An event that ends at a multiple of 4 GiB looks like one without a place.
+            assert_eq!(end, if step % 8 == 0 { before } else { real });
+        }
+        assert_eq!(end_of_event(5 * GIB, 0), 5 * GIB);
+        // What the server repeats is no sign of a longer file.
+        assert_eq!(end_of_event(900, 126), 126);
     }
 }
