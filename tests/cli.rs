@@ -163,11 +163,17 @@ async fn a_password_on_the_command_line_is_warned_about_and_never_shown() {
     assert!(!text(&done.stderr).contains("open-sesame"));
     assert!(text(&done.stderr).contains("password"), "no warning: {}", text(&done.stderr));
 
-    let mut wrong = replank(&["run", "ALTER TABLE users ADD d INT"], "cli_password");
-    let wrong = wrong.args(["--user", "keeper"]).env("REPLANK_PASSWORD", "not-it-at-all");
-    // --user is given twice, which is bad usage; the account alone is meant.
+    let mut wrong = Command::new(env!("CARGO_BIN_EXE_replank"));
+    wrong
+        .args(["run", "ALTER TABLE users ADD d INT", "--database", "cli_password"])
+        .args(["--host", "127.0.0.1", "--port", &port, "--user", "keeper"])
+        .env_remove("MYSQL_PWD")
+        .env("REPLANK_PASSWORD", "not-it-at-all")
+        .env("HOME", "/nonexistent")
+        .stdin(Stdio::null());
     let wrong = wrong.output().expect("it runs");
-    assert_eq!(wrong.status.code(), Some(2));
+    assert_eq!(wrong.status.code(), Some(2), "{}", text(&wrong.stderr));
+    assert!(text(&wrong.stderr).contains("Access denied"), "{}", text(&wrong.stderr));
     assert!(!text(&wrong.stderr).contains("not-it-at-all"));
 }
 

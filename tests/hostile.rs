@@ -206,8 +206,9 @@ async fn an_xa_transaction_that_was_prepared_before_the_run_arrives() {
         .await;
         let commit = async |run: &Lookout| {
             // It holds a metadata lock, so that the cut-over has to wait for it.
-            // The row is one of the first to be copied.
-            let copied = run.copied(3_000).await;
+            assert!(run.reaches(Phase::Copy).await, "{name}: the run ended too early");
+            let row = "SELECT 1 FROM _t_replank_new WHERE id = 10";
+            let copied = run.finds(&mut db.conn().await, row).await;
             assert!(copied && run.reaches(phase).await, "{name}: the run ended too early");
             db.sql(&[&format!("XA COMMIT '{name}'")]).await;
         };

@@ -103,7 +103,8 @@ impl Fault {
                 run.reaches(*from).await;
                 let mut conn = voyage.server.connect().await.expect("connect");
                 let mut ticker = tokio::time::interval(Duration::from_millis(*every));
-                while run.goes_on() {
+                // Where hardly an attempt to cut over is long enough without a kill, it would never end.
+                while run.goes_on() && run.progress.snapshot().cut_over_attempts < 10 {
                     ticker.tick().await;
                     if let Some(victim) = replanks_connections(&mut conn).await.first() {
                         // It may have gone by itself.

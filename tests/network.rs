@@ -74,8 +74,8 @@ async fn what_is_created_or_dropped_is_swept_up_although_the_connection_is_lost(
 async fn the_answer_to_the_rename_is_lost() {
     let voyage = Voyage::new("lost_rename").await;
     voyage.proxy.lose(Loss::Answer, "RENAME /*", 1, 1);
-    let outcome = voyage.arrives().await;
-    assert_eq!((voyage.proxy.losses(), outcome.tally.attempts), (1, 1));
+    voyage.arrives().await;
+    assert_eq!((voyage.proxy.losses(), voyage.proxy.sent("RENAME /*")), (1, 1));
 }
 
 #[tokio::test]
@@ -83,7 +83,9 @@ async fn the_rename_itself_is_lost_and_the_cut_over_is_tried_again() {
     let voyage = Voyage::new("no_rename").await;
     voyage.proxy.lose(Loss::Request, "RENAME /*", 1, 2);
     let outcome = voyage.arrives().await;
-    assert_eq!((voyage.proxy.losses(), outcome.tally.attempts), (2, 3));
+    // There may be attempts that were given up before it was sent, but two were lost and one came through.
+    assert_eq!((voyage.proxy.losses(), voyage.proxy.sent("RENAME /*")), (2, 3));
+    assert!(outcome.tally.attempts >= 3, "{} attempts", outcome.tally.attempts);
 }
 
 #[tokio::test]
@@ -104,7 +106,11 @@ async fn connections_are_lost_around_the_lock() {
 /// The connection that holds the locks falls silent: nobody closes it, nobody answers.
 #[tokio::test]
 async fn a_silent_network_does_not_keep_the_application_waiting() {
-    for (name, words) in [("silent_lock", "LOCK TABLES `"), ("silent_rename", "RENAME /*")] {
+    // One second for the lock, one for the server's own patience, and slack; the answer to the rename is awaited for
+    // half a minute.
+    for (name, words, most) in
+        [("silent_lock", "LOCK TABLES `", 4), ("silent_rename", "RENAME /*", 8)]
+    {
         let voyage = Voyage::new(name).await;
         voyage.proxy.lose(Loss::Silence, words, 1, 1);
         let db = &voyage.db;
@@ -123,8 +129,7 @@ async fn a_silent_network_does_not_keep_the_application_waiting() {
         outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
         voyage.scenario.assert_equal(db).await;
         assert_eq!(voyage.proxy.losses(), 1, "{name}");
-        // One second for the lock, one for the server's own patience, and slack.
-        assert!(longest < Duration::from_millis(4_000), "{name}: a write waited {longest:?}");
+        assert!(longest < Duration::from_secs(most), "{name}: a write waited {longest:?}");
     }
 }
 
@@ -187,6 +192,7 @@ async fn an_address_that_leads_to_another_server_ends_the_run() {
         assert!(run.copied(2_000).await, "the run ended too early");
         voyage.proxy.lead_to(other.port());
         voyage.proxy.reachable(false);
+        voyage.proxy.all_closed().await;
         voyage.proxy.reachable(true);
     };
     let outcome = voyage.sail(beside).await;

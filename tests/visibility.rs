@@ -20,6 +20,9 @@ use replank::throwaway::ThrowawayServer;
 
 const DELAY: Duration = Duration::from_millis(200);
 
+/// The delay of the one write whose event and row are looked at: no thread of the test is held up for so long.
+const LONG_DELAY: Duration = Duration::from_secs(3);
+
 /// Writers enough that some of them always wait for the replica.
 const WRITERS: usize = 12;
 
@@ -121,13 +124,14 @@ async fn events_that_arrive_before_their_rows_are_visible_lose_nothing() {
     let mut scenario = Scenario::plain("gap").rows(4_000);
     scenario.writers = WRITERS;
     scenario.prepare(&db).await;
-    pair.proxy.delay(DELAY);
 
     // The gap is real: the row is still the old one when its event has come.
+    pair.proxy.delay(LONG_DELAY);
     let mut writer = db.conn().await;
     assert_eq!(a_on_arrival(&pair, "gap", &mut writer).await, 1);
     let now: Option<i64> = writer.query_first("SELECT a FROM t WHERE id = 1").await.expect("a row");
     assert_eq!(now, Some(-5));
+    pair.proxy.delay(DELAY);
     writer.query_drop("UPDATE t SET a = 1 WHERE id = 1").await.expect("back");
 
     let writers = Writers::start(&scenario, &db).await;

@@ -98,7 +98,8 @@ impl Database {
         self.alter_beside(&request, options, async |_: &Lookout| {}).await.0
     }
 
-    /// Runs replank slowly, and does something else as soon as it has copied that many rows.
+    /// Runs replank slowly, and does something else as soon as it has copied that many rows. Until that is done, the
+    /// copy hardly goes on.
     pub(crate) async fn alter_and_meddle(
         &self,
         table: &str,
@@ -111,7 +112,9 @@ impl Database {
         options.workers = 1;
         let beside = async |run: &Lookout| {
             if run.copied(after_rows).await {
+                run.set("max-rows-per-sec", "1000");
                 meddle.await;
+                run.set("max-rows-per-sec", "none");
             }
         };
         self.alter_beside(&self.request(table, clauses), &options, beside).await.0
@@ -231,6 +234,36 @@ impl Lookout {
                 return false;
             }
         }
+    }
+
+    /// Waits until a statement finds something. False if the run ended before.
+    pub(crate) async fn finds(&self, conn: &mut Conn, statement: &str) -> bool {
+        let mut ticker = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            ticker.tick().await;
+            let found: Option<i64> = conn
+                .query_first(statement)
+                .await
+                .unwrap_or_else(|error| panic!("{error}\n{statement}"));
+            if found.is_some() {
+                return true;
+            }
+            if !self.goes_on() {
+                return false;
+            }
+        }
+    }
+
+    /// Asserts that nothing is copied while changes are replayed.
+    pub(crate) async fn stands_still_but_replays(&self) {
+        // A chunk that was under way may end; it takes some milliseconds, several replays longer.
+        let replayed = self.progress.snapshot().keys_replayed;
+        assert!(self.until(|run| run.progress.snapshot().keys_replayed >= replayed + 300).await);
+        let before = self.progress.snapshot();
+        let enough = before.keys_replayed + 50;
+        assert!(self.until(|run| run.progress.snapshot().keys_replayed >= enough).await);
+        let after = self.progress.snapshot();
+        assert_eq!((after.phase, after.rows_copied), (before.phase, before.rows_copied));
     }
 
     /// What Ctrl-C does.

@@ -28,6 +28,8 @@ pub(crate) enum Loss {
 struct Rule {
     words: &'static str,
     loss: Loss,
+    /// How many such statements the client has sent, lost ones as well.
+    sent: u32,
     /// How many statements pass before each loss, and how many more losses there are.
     every: u32,
     passed: u32,
@@ -45,6 +47,8 @@ struct State {
     delay: AtomicU64,
     /// The port that new connections are led to.
     target: AtomicU16,
+    /// How many connections there are.
+    open: watch::Sender<u32>,
     /// Whether the server can be reached: when not, connections end and new ones are refused.
     reachable: watch::Sender<bool>,
 }
@@ -69,6 +73,7 @@ impl Proxy {
             cuts: AtomicU32::new(0),
             delay: AtomicU64::new(0),
             target: AtomicU16::new(port),
+            open: watch::Sender::new(0),
             reachable: watch::Sender::new(true),
         });
         let mut tasks = JoinSet::new();
@@ -77,8 +82,12 @@ impl Proxy {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 if *shared.reachable.borrow() {
-                    let target = shared.target.load(Ordering::Relaxed);
-                    connections.spawn(forward(client, target, shared.clone()));
+                    let (target, state) = (shared.target.load(Ordering::Relaxed), shared.clone());
+                    state.open.send_modify(|open| *open += 1);
+                    connections.spawn(async move {
+                        forward(client, target, &state).await;
+                        state.open.send_modify(|open| *open -= 1);
+                    });
                 }
             }
         });
@@ -102,13 +111,19 @@ impl Proxy {
 
     /// From now on loses every `every`th statement that contains `words`, `times` times.
     pub(crate) fn lose(&self, loss: Loss, words: &'static str, every: u32, times: u32) {
-        let rule = Rule { words, loss, every, passed: 0, left: times };
+        let rule = Rule { words, loss, sent: 0, every, passed: 0, left: times };
         self.state.rules.lock().expect("rules").push(rule);
     }
 
     /// How many statements or answers were lost.
     pub(crate) fn losses(&self) -> u32 {
         self.state.losses.load(Ordering::Relaxed)
+    }
+
+    /// How many statements with these words, of which some were to be lost, the client has sent since.
+    pub(crate) fn sent(&self, words: &str) -> u32 {
+        let rules = self.state.rules.lock().expect("rules");
+        rules.iter().filter(|rule| rule.words == words).map(|rule| rule.sent).sum()
     }
 
     /// From now on every new connection breaks after a random number of bytes between these, in
@@ -137,6 +152,12 @@ impl Proxy {
     pub(crate) fn reachable(&self, reachable: bool) {
         self.state.reachable.send_replace(reachable);
     }
+
+    /// Waits until no connection is left.
+    pub(crate) async fn all_closed(&self) {
+        let mut open = self.state.open.subscribe();
+        open.wait_for(|open| *open == 0).await.expect("the proxy lives");
+    }
 }
 
 impl State {
@@ -144,7 +165,14 @@ impl State {
     fn judge(&self, sent: &[u8]) -> Option<Loss> {
         let mut rules = self.rules.lock().expect("rules");
         let contains = |words: &str| sent.windows(words.len()).any(|w| w == words.as_bytes());
-        let rule = rules.iter_mut().find(|rule| rule.left > 0 && contains(rule.words))?;
+        let mut met = None;
+        for rule in rules.iter_mut().filter(|rule| contains(rule.words)) {
+            rule.sent += 1;
+            if rule.left > 0 && met.is_none() {
+                met = Some(rule);
+            }
+        }
+        let rule = met?;
         rule.passed += 1;
         if rule.passed < rule.every {
             return None;
@@ -163,7 +191,7 @@ impl State {
 }
 
 /// Carries one connection to its end.
-async fn forward(client: TcpStream, port: u16, state: Arc<State>) {
+async fn forward(client: TcpStream, port: u16, state: &State) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
     // As both ends would have it without a proxy.
     client.set_nodelay(true).ok();
@@ -174,8 +202,8 @@ async fn forward(client: TcpStream, port: u16, state: Arc<State>) {
     let (server_reads, server_writes) = server.into_split();
     let mut reachable = state.reachable.subscribe();
     tokio::select! {
-        () = requests(client_reads, server_writes, &state, &lifetime, lost) => {}
-        () = answers(server_reads, client_writes, &state, &lifetime, loss) => {}
+        () = requests(client_reads, server_writes, state, &lifetime, lost) => {}
+        () = answers(server_reads, client_writes, state, &lifetime, loss) => {}
         _ = reachable.wait_for(|reachable| !reachable) => {}
     }
 }

@@ -101,6 +101,8 @@ impl Scenario {
         )
         .seed("a, b", "n, REPEAT('x', 150)")
         .writes("a, b", "{n}, 'new'", &["b = 'changed {n}'", "a = {n}", "id = {new}"])
+        // Hot rows that are deleted come again, so that there is always something to replay.
+        .write("REPLACE INTO {t} (id, a, b) VALUES (1 + {n} % 20, {n}, 'hot')")
     }
 
     /// Seeds another number of rows.
