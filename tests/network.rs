@@ -142,7 +142,7 @@ async fn every_connection_breaks_after_some_bytes() {
         (2, Phase::Prepare, 60_000),
         (3, Phase::Copy, 9_000),
         (4, Phase::Copy, 60_000),
-        (5, Phase::Copy, 200_000),
+        (5, Phase::Copy, 300_000),
     ] {
         let voyage = Voyage::new("bytes").await;
         let proxy = &voyage.proxy;

@@ -92,6 +92,10 @@ impl Hand {
                         return Err(failure
                             .into_error(&self.describe(&job))
                             .into_kind(Kind::Failed)
+                            .remedy(format!(
+                                "The connection was lost {losses} times over this. Look at the network, and at what \
+                                 stands between here and the server; the same command goes on from here."
+                            ))
                             .keeping_progress());
                     }
                     tracing::warn!(role = ?self.role, error = %failure.into_error(&self.describe(&job)),
