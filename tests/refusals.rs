@@ -159,3 +159,18 @@ async fn an_account_without_the_privileges_is_told_each_one() {
     }
     poor.alter("t", "ADD c INT").await.expect("the grants that were named are enough");
 }
+
+/// Whoever was cut off before the end of a run gives the command once more.
+#[tokio::test]
+async fn a_statement_that_was_carried_out_already_is_said_to_be() {
+    let db = Database::new("refuse_again").await;
+    db.sql(&["CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)"]).await;
+    db.alter("t", "ADD COLUMN c INT").await.expect("done");
+    let again = db.alter("t", "ADD COLUMN c INT").await.expect_err("there is such a column");
+    assert_eq!(again.kind(), Kind::Refused);
+    let remedy = again.next_step().unwrap_or_default();
+    assert!(remedy.contains("carried out this very statement"), "{remedy}");
+    let other = db.alter("t", "ADD COLUMN c BIGINT").await.expect_err("there is such a column");
+    let remedy = other.next_step().unwrap_or_default();
+    assert!(remedy.contains("Mend the statement"), "{remedy}");
+}

@@ -60,7 +60,7 @@ const LISTED: usize = 5_000;
 /// So many condensed keys take no more room than one that is held by itself.
 const CONDENSED_TO: usize = 10;
 /// With more changed keys than this, comparisons wait.
-const MANY: usize = 100_000;
+const FAR_BEHIND: usize = 100_000;
 /// Edges to know ahead of the copiers.
 const EDGES_AHEAD: usize = 2;
 
@@ -392,7 +392,7 @@ impl Conductor {
 
     /// Whether comparisons wait for replay: every row that waits for it would be a suspect.
     fn is_behind(&self) -> bool {
-        self.ledger.backlog() > MANY
+        self.ledger.backlog() > FAR_BEHIND
     }
 
     /// Keeps few keys in the place of many where the stream cannot wait: the end of the transaction that they belong to

@@ -20,6 +20,7 @@ use crate::server::{
     Fault, RunLock, Server, ServerFacts, Session, SessionSettings, fault_of, replicas, to_error,
 };
 use crate::sql::{TableName, text};
+use crate::state::history::{Ending, past_runs};
 use crate::state::{Part, Registry, StateTable, Terms, run_mark, structure};
 use crate::work::Context;
 
@@ -369,15 +370,34 @@ async fn alter_shadow(
         .query_drop(set_mode(&facts.sql_mode))
         .await
         .map_err(|e| to_error(e, "setting sql_mode"))?;
-    session.query_drop(format!("ALTER TABLE {} {clauses}", names.shadow)).await.map_err(|e| {
-        to_error(e, "the server refuses the ALTER on the (empty) shadow table")
-            .remedy("Mend the statement; it would be refused on the table itself as well.")
-    })?;
+    if let Err(e) = session.query_drop(format!("ALTER TABLE {} {clauses}", names.shadow)).await {
+        let refused = to_error(e, "the server refuses the ALTER on the (empty) shadow table");
+        return Err(refused.remedy(match was_done(session, &names.source, alter).await {
+            Some(ended) => format!(
+                "The last run on this table carried out this very statement, and ended {ended} UTC: there may be nothing \
+                 left to do. `replank list` shows it."
+            ),
+            None => "Mend the statement; it would be refused on the table itself as well.".to_owned(),
+        }));
+    }
     session
         .query_drop(set_mode(&copy_mode.unwrap_or_default()))
         .await
         .map_err(|e| to_error(e, "setting sql_mode"))?;
     Ok(checks)
+}
+
+/// When the table's last run ended, if that carried out the same ALTER: whoever did not see its end, as its process or
+/// the connection to it was killed, gives the command once more.
+async fn was_done(
+    session: &mut Session,
+    source: &TableName,
+    alter: &AlterStatement,
+) -> Option<String> {
+    let (schema, table) = (source.schema.as_str(), source.table.as_str());
+    let past = past_runs(session, Some(schema), Some(table)).await.ok()?;
+    let (_, last) = past.into_iter().find(|(_, run)| run.ending != Ending::Failed)?;
+    (last.ending == Ending::Done && last.alter == alter.clauses).then_some(last.ended)
 }
 
 /// Compares the structures of the two tables, and says how sessions have to be set up.

@@ -11,7 +11,7 @@ use crate::verify::{Compared, Suspects, Verdict};
 use super::job::Job;
 
 /// With so many suspects no more ranges are compared until some are cleared.
-const MANY: usize = 50_000;
+const MOST_SUSPECTS: usize = 50_000;
 /// The most suspects that are compared in one statement.
 const LOOK: usize = 500;
 
@@ -116,7 +116,7 @@ impl Verifying {
 
     /// The next comparison: of a range, or of suspects whose replay is done.
     pub(crate) fn next(&mut self, ledger: &Ledger<Key>) -> Option<Job> {
-        if self.suspects.len() < MANY
+        if self.suspects.len() < MOST_SUSPECTS
             && let Some(range) = self.planned.pop_front()
         {
             self.tickets += 1;
