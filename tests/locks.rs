@@ -6,11 +6,14 @@ mod common;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use common::scenario::{Scenario, Writers};
+use common::scenario::{Scenario, Writers, compare};
 use common::{Database, Lookout};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use replank::progress::Phase;
+use replank::control::{Command, Control};
+use replank::progress::{Phase, Progress};
+use replank::run::{BackOptions, Options, Request};
+use replank::sql::TableName;
 
 fn scenario(name: &'static str) -> Scenario {
     Scenario::new(
@@ -208,6 +211,7 @@ async fn the_lock_is_given_back_where_too_much_is_left_to_replay() {
         giant.query_drop("START TRANSACTION").await.expect("begin");
         let sql = "UPDATE t x JOIN twin y USING (id) SET x.b = 'giant', y.b = 'giant'";
         giant.query_drop(sql).await.expect("very many rows");
+        run.control.obey(&Command::CutOver, "test").expect("the swap may come");
         who_waits_to_lock(run, &mut conn, 1).await;
         let before = run.progress.snapshot();
         giant.query_drop("COMMIT").await.expect("commit");
@@ -217,8 +221,44 @@ async fn the_lock_is_given_back_where_too_much_is_left_to_replay() {
         after.keys_replayed - before.keys_replayed
     };
     let request = db.request("t", &scenario.alter);
-    let (outcome, replayed) = db.alter_beside(&request, &common::options(), beside).await;
+    // Not before that transaction has its rows.
+    let options = Options { postpone_cut_over: true, ..common::options() };
+    let (outcome, replayed) = db.alter_beside(&request, &options, beside).await;
     outcome.expect("done");
     assert!(replayed < 20_000, "{replayed} rows were replayed under the lock");
     scenario.assert_equal(&db).await;
+}
+
+/// A revert brings over what was written since the swap. While it waits for its lock, rows that nobody has touched
+/// keep what only the old structure can hold.
+#[tokio::test]
+async fn a_revert_that_waits_for_its_lock_touches_no_other_row() {
+    let db = Database::new("revert_waits").await;
+    let mut scenario =
+        Scenario::new("revert_waits", "a DATETIME(6) NOT NULL", "MODIFY a DATETIME NOT NULL")
+            .seed("a", "'2026-01-02 03:04:05.250000'")
+            .rows(1_000);
+    scenario.writers = 0;
+    scenario.prepare(&db).await;
+    let request = Request { revertible_for: Some(3600), ..db.request("t", &scenario.alter) };
+    let (outcome, ()) = db.alter_beside(&request, &common::options(), async |_| {}).await;
+    outcome.expect("swapped");
+    let rounded = "UPDATE t SET a = '2026-05-05 05:05:05' WHERE id = 7";
+    db.sql(&[rounded, &rounded.replace("UPDATE t ", "UPDATE twin ")]).await;
+
+    let mut holder = db.conn().await;
+    holder.query_drop("START TRANSACTION").await.expect("begin");
+    let _: Option<i64> = holder.query_first("SELECT COUNT(*) FROM t").await.expect("read");
+    let run = Lookout { progress: Progress::new(), control: Control::new() };
+    let options = BackOptions { lock_wait: 1, accept_loss: false, keep_old: true, history_days: 1 };
+    let (server, table) = (db.server(), TableName::new(db.name.clone(), "t"));
+    let revert = replank::run::revert(&server, &table, &options, &run.progress, &run.control);
+    let release = async {
+        who_waits_to_lock(&run, &mut db.conn().await, 2).await;
+        holder.query_drop("COMMIT").await.expect("commit");
+    };
+    let (outcome, ()) = Box::pin(async { tokio::join!(revert, release) }).await;
+    outcome.expect("reverted");
+    let mut conn = db.conn().await;
+    compare(&mut conn, "revert_waits", "t", "twin", true).await;
 }

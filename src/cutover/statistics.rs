@@ -15,14 +15,27 @@ use mysql_async::prelude::Queryable;
 
 use crate::plan::Plan;
 use crate::schema::table::{Column, Generation};
-use crate::server::Session;
+use crate::server::{Fault, Session, fault_of};
 use crate::sql::{self, Ident};
 use crate::state::Part;
 use crate::work::{Context, Work};
 
 /// Counts the shadow table, and gives it the source's histograms. What the server refuses is a warning: rows
 /// are not concerned.
+///
+/// # Errors
+/// Those of a lost connection.
 pub async fn refresh(session: &mut Session, context: &Context) -> Work<()> {
+    match bring_up_to_date(session, context).await {
+        Err(error) if fault_of(&error) != Fault::Connection => {
+            tracing::warn!(%error, "the new table's statistics; ANALYZE TABLE it after the swap");
+            Ok(())
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
+async fn bring_up_to_date(session: &mut Session, context: &Context) -> mysql_async::Result<()> {
     let names = &context.plan.names;
     analyze(session, context, "").await?;
     // On the way back the old table still has its own.
@@ -41,9 +54,12 @@ pub async fn refresh(session: &mut Session, context: &Context) -> Work<()> {
         if let Some(column) = heir(&context.plan, &Ident::new(column)) {
             let histogram = sql::quoted(&histogram);
             let clause = format!(" UPDATE HISTOGRAM ON {column} USING DATA {histogram}");
-            // MySQL before 8.0.31 does not know USING DATA.
-            if let Err(error) = analyze(session, context, &clause).await {
-                tracing::warn!(%column, %error, "the column's histogram does not go over");
+            match analyze(session, context, &clause).await {
+                // MySQL before 8.0.31 does not know USING DATA.
+                Err(error) if fault_of(&error) != Fault::Connection => {
+                    tracing::warn!(%column, %error, "the column's histogram does not go over");
+                }
+                outcome => outcome?,
             }
         }
     }

@@ -296,7 +296,7 @@ impl Conductor {
                      before the run began, or a statement in STATEMENT format): the verification begins again"
                 );
                 self.unknown = None;
-                self.verifying.begin_again()?;
+                self.verifying.begin_again(&mut self.ledger)?;
                 self.enter(Phase::Verify);
             }
             _ if self.unknown.is_some() => {}
@@ -339,16 +339,18 @@ impl Conductor {
 
     /// How eagerly the next heartbeat is awaited.
     fn need(&self) -> Need {
-        let is_last_mended = || self.replays == 0 && self.ledger.backlog() > 0;
+        let waits = || self.replays == 0 && self.ledger.backlog() > 0;
         match &self.swapping.step {
             // The heartbeat under the locks would have to wait for one that is under way.
             Step::Locking { .. } => return Need::Idle,
             // One heartbeat says it all: more of them would only compete with the last replays, and with the few syncs
             // to disk that a rename consists of. Rows that a last look found to differ are the exception.
-            Step::Draining { heartbeat, .. } => {
+            Step::Draining { heartbeat, has_mended, .. } => {
                 return match self.heart.seen_since(*heartbeat) {
                     None if self.heart.next() <= *heartbeat => Need::Urgent,
-                    Some(seq) if self.ledger.visible() >= seq && is_last_mended() => Need::Urgent,
+                    Some(seq) if *has_mended && self.ledger.visible() >= seq && waits() => {
+                        Need::Urgent
+                    }
                     _ => Need::Idle,
                 };
             }

@@ -81,7 +81,7 @@ impl Hand {
             let fault = failure.fault();
             // A connection that broke while it was idle shows only now; nothing was held by it.
             let idle_until_now = fault == Fault::Connection
-                && matches!(job, Job::Lock { .. } | Job::PrepareSwap { .. });
+                && matches!(job, Job::Lock { .. } | Job::PrepareSwap { statistics: false });
             if self.role == Role::Cutter && !idle_until_now {
                 return self.abandon(open, &job, failure).await;
             }

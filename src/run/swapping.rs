@@ -15,9 +15,12 @@ const LONGEST_CALM: Duration = Duration::from_secs(20);
 /// How small the backlog has to be for an attempt, doubled every second that it is not reached.
 const SMALL_BACKLOG: usize = 50;
 
-/// With a larger backlog under the locks an attempt is given up, unless much was left when they were asked for:
-/// replaying so many rows takes most of a second (measured: 30 000 a second).
-const LARGE_BACKLOG: usize = 20_000;
+/// So many rows can be replayed in a second (measured: 30 000). An attempt with more left under the locks than can be
+/// replayed within --lock-wait is given up; later attempts try harder.
+const REPLAYED_PER_SECOND: usize = 20_000;
+
+/// For how long the shadow table's statistics are good enough.
+const COUNTED_FOR: Duration = Duration::from_secs(600);
 
 /// Where the cut-over stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +57,8 @@ pub(crate) struct Swapping {
     /// Whether the coming attempt is prepared. The AUTO_INCREMENT value seldom has to be carried over again under
     /// the locks then: it takes an ALTER, which costs as much as the rename.
     pub(crate) prepared: bool,
-    /// Whether the shadow table's statistics are those of a filled table.
-    pub(crate) has_statistics: bool,
+    /// When the shadow table was counted, or was to be.
+    pub(crate) counted: Option<Instant>,
     /// More changed keys than this under the locks are not replayed there.
     pub(crate) most_under_lock: usize,
     /// How long one attempt may keep the application waiting.
@@ -71,8 +74,8 @@ impl Swapping {
             step: Step::CatchingUp { since: Instant::now() },
             attempts: 0,
             prepared: false,
-            has_statistics: false,
-            most_under_lock: LARGE_BACKLOG,
+            counted: None,
+            most_under_lock: REPLAYED_PER_SECOND,
             lock_wait,
             lock_queued: Duration::ZERO,
             lock_held: Duration::ZERO,
@@ -117,11 +120,30 @@ impl Swapping {
         matches!(self.step, Step::Draining { .. } | Step::Unlocking { .. } | Step::Swapping { .. })
     }
 
+    /// Whether the shadow table is to be counted ahead of the coming attempt.
+    pub(crate) fn wants_statistics(&self) -> bool {
+        self.counted.is_none_or(|counted| counted.elapsed() > COUNTED_FOR)
+    }
+
+    /// The preparation of the coming attempt has failed. Where that is the statistics' fault, it is not
+    /// so for ever.
+    pub(crate) fn prepare_again(&mut self) {
+        const OFTEN: u32 = 3;
+        self.attempts += 1;
+        self.prepared = false;
+        if self.attempts < OFTEN {
+            self.counted = None;
+        }
+    }
+
     /// Begins an attempt.
     pub(crate) fn begin(&mut self) {
         self.attempts += 1;
         self.prepared = false;
-        self.most_under_lock = LARGE_BACKLOG.max(2 * self.tolerated_backlog());
+        let replayed = REPLAYED_PER_SECOND
+            .saturating_mul(self.lock_wait.as_secs().max(1) as usize)
+            .saturating_mul(self.attempts as usize);
+        self.most_under_lock = replayed.max(2 * self.tolerated_backlog());
         self.step = Step::Locking { asked: Instant::now() };
     }
 

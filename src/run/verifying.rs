@@ -39,6 +39,8 @@ pub(crate) struct Verifying {
     replayed: BTreeMap<Key, u64>,
     looking: bool,
     look: Option<Look>,
+    /// Whether that look may have met a change which the stream did not tell of.
+    is_doubtful: bool,
     pub(crate) suspects: Suspects<Key>,
     pub(crate) sizer: Sizer,
     /// Looks since the last suspect was added that ended without clearing all.
@@ -57,6 +59,7 @@ impl Verifying {
             replayed: BTreeMap::new(),
             looking: false,
             look: None,
+            is_doubtful: false,
             suspects: Suspects::new(),
             sizer,
             rounds: 0,
@@ -77,11 +80,12 @@ impl Verifying {
             && self.comparing.is_empty()
     }
 
-    /// Begins again with the first row; suspects stay suspects.
+    /// Begins again with the first row. Suspects stay suspects and are replayed again: what was not told of may have
+    /// changed them, also while they were looked at.
     ///
     /// # Errors
     /// Failed when it has begun too often.
-    pub(crate) fn begin_again(&mut self) -> Result<()> {
+    pub(crate) fn begin_again(&mut self, ledger: &mut Ledger<Key>) -> Result<()> {
         const OFTEN: u32 = 20;
         self.begun_again += 1;
         if self.begun_again > OFTEN {
@@ -95,6 +99,10 @@ impl Verifying {
         self.known = Edge::Start;
         self.planned.clear();
         self.rounds = 0;
+        self.is_doubtful = !self.is_at_rest();
+        for key in self.suspects.keys() {
+            ledger.touch(key);
+        }
         Ok(())
     }
 
@@ -123,7 +131,12 @@ impl Verifying {
             self.comparing.insert(self.tickets);
             return Some(Job::CompareRange { ticket: self.tickets, range });
         }
-        if self.looking || self.look.is_some() {
+        self.next_look(ledger)
+    }
+
+    /// The next comparison of suspects whose replay is done.
+    pub(crate) fn next_look(&mut self, ledger: &Ledger<Key>) -> Option<Job> {
+        if !self.is_at_rest() {
             return None;
         }
         let keys = self.suspects.next_look(LOOK, ledger.visible(), |key| !ledger.is_due(key));
@@ -193,6 +206,7 @@ impl Verifying {
             return Ok(());
         }
         let Some(look) = self.look.take() else { return Ok(()) };
+        let knows_all = knows_all && !std::mem::take(&mut self.is_doubtful);
         for key in &look.keys {
             let equal = look.differing.binary_search(key).is_err();
             match self.suspects.looked(key, equal) {

@@ -262,7 +262,8 @@ impl Reader {
                 EventClass::Rotate if self.checksums_known => self.rotate(event.data())?,
                 _ => {}
             }
-            if !self.follower.in_payload() {
+            // A ROTATE event has its place in the file that it ends.
+            if !self.follower.in_payload() && EventClass::of(code) != EventClass::Rotate {
                 self.offset = end_of_event(self.offset, header.log_pos());
             }
             let ended = self.follower.event(code, u64::from(header.event_size()), event.data())?;
@@ -306,7 +307,8 @@ impl Reader {
         if file != self.file {
             tracing::debug!(file, "binlog file");
             let offset = u64::from_le_bytes(*position);
-            self.boundary = (Position { file: file.clone(), offset }, self.boundary.1);
+            // A file ends between transactions.
+            self.boundary = (Position { file: file.clone(), offset }, self.follower.seq());
             (self.file, self.offset) = (file, offset);
         }
         Ok(())

@@ -59,13 +59,16 @@ impl Conductor {
             // A swap that is put off is prepared when its time has come.
             Step::CatchingUp { .. } if self.is_put_off() => {
                 self.swapping.step = Step::CatchingUp { since: Instant::now() };
-                (self.swapping.prepared, self.swapping.has_statistics) = (false, false);
+                self.swapping.prepared = false;
             }
             Step::CatchingUp { .. }
                 if !self.swapping.prepared && self.hands.is_idle(Role::Cutter) =>
             {
-                let statistics = !self.swapping.has_statistics;
-                (self.swapping.prepared, self.swapping.has_statistics) = (true, true);
+                let statistics = self.swapping.wants_statistics();
+                if statistics {
+                    self.swapping.counted = Some(Instant::now());
+                }
+                self.swapping.prepared = true;
                 self.hands.give(Role::Cutter, Job::PrepareSwap { statistics });
             }
             Step::CatchingUp { .. } if self.is_ready_to_lock() && self.is_quiet() => {

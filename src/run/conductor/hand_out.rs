@@ -34,8 +34,12 @@ impl Conductor {
             Phase::Verify => self.hand_out_verify(),
             Phase::CutOver => {
                 // Suspects that are cleared in a pause need not be looked at under the locks.
-                if self.swapping.is_pausing() && !held {
-                    self.hand_out_verify();
+                if self.swapping.is_pausing()
+                    && !held
+                    && let Some(hand) = self.hands.idle_copier()
+                    && let Some(job) = self.verifying.next_look(&self.ledger)
+                {
+                    self.hands.give(hand, job);
                 }
                 self.hand_out_cut_over();
             }

@@ -1,5 +1,7 @@
 //! What the conductor hears: deliveries of the stream, and reports of the hands.
 
+use std::time::Instant;
+
 use crate::error::{Error, Result};
 use crate::indexes::Built;
 use crate::key::Key;
@@ -136,7 +138,10 @@ impl Conductor {
                 self.ledger.heartbeat_acked(id);
             }
             Report::Lock(granted) => self.lock_answered(granted)?,
-            Report::SwapPrepared => {}
+            Report::SwapPrepared => {
+                // However long that took, it is no reason to be impatient.
+                self.swapping.step = Step::CatchingUp { since: Instant::now() };
+            }
             Report::Unlocked => {
                 if let Step::Unlocking { why } = self.swapping.step {
                     self.attempt_ended(why)?;
@@ -144,8 +149,7 @@ impl Conductor {
             }
             Report::AttemptFailed { batch, error } => {
                 if matches!(self.swapping.step, Step::CatchingUp { .. }) {
-                    // It failed before it had begun.
-                    self.swapping.attempts += 1;
+                    self.swapping.prepare_again();
                 }
                 if let Some(batch) = batch {
                     self.ledger.batch_failed(batch);
