@@ -167,7 +167,6 @@ async fn killed_so_often(
 
 #[tokio::test]
 async fn a_run_that_is_killed_at_random_moments_goes_on() {
-    // Two migrations at least.
     killed_so_often(1.., 6, 7).await;
 }
 

@@ -105,7 +105,7 @@ impl Conductor {
     }
 
     /// Why the attempt under the locks is not worth going on with, if it is not.
-    fn is_futile(&self) -> Option<&'static str> {
+    fn why_futile(&self) -> Option<&'static str> {
         if self.unknown.is_some() {
             return Some(
                 "a statement changed the table in a way of which it is not known what it changes",
@@ -121,7 +121,7 @@ impl Conductor {
         if !self.hands.is_idle(Role::Cutter) {
             return;
         }
-        let futile = self.is_futile();
+        let futile = self.why_futile();
         let Step::Draining { asked, granted, heartbeat, looking, .. } = &self.swapping.step else {
             return;
         };
