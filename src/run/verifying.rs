@@ -247,3 +247,75 @@ pub(crate) fn divergent(key: &Key) -> Error {
     )
     .keeping_progress()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A ledger in which everything is copied and visible up to transaction 1, and the one key that a comparison found
+    /// to differ; it has been replayed.
+    fn with_suspect() -> (Ledger<Key>, Verifying, Key) {
+        let key = Key::from_digits("07").unwrap();
+        let mut ledger = Ledger::new();
+        see(&mut ledger, 1);
+        let all = Range { lo: Edge::Start, hi: Edge::End };
+        let chunk = ledger.start_chunk(all.clone()).unwrap();
+        ledger.finish_chunk(chunk);
+        let mut verifying = Verifying::new(Sizer::new(Duration::from_millis(50), 1_000, 1_000))
+            .of(VecDeque::from([all]));
+        assert!(matches!(verifying.next(&ledger), Some(Job::CompareRange { ticket: 1, .. })));
+        verifying.compared(&mut ledger, 1, differing(&key));
+        assert!(verifying.next(&ledger).is_none(), "it is to be replayed first");
+        replay(&mut ledger);
+        (ledger, verifying, key)
+    }
+
+    fn see(ledger: &mut Ledger<Key>, heartbeat: u64) {
+        ledger.heartbeat_seen(heartbeat, heartbeat);
+        ledger.heartbeat_acked(heartbeat);
+    }
+
+    fn replay(ledger: &mut Ledger<Key>) {
+        let batch = ledger.next_batch(10).expect("something is due");
+        ledger.batch_done(batch.id);
+    }
+
+    fn differing(key: &Key) -> Compared {
+        Compared { rows: 1, differing: vec![key.clone()] }
+    }
+
+    #[test]
+    fn a_row_that_differs_after_its_replay_ends_the_run_and_is_kept() {
+        let (mut ledger, mut verifying, key) = with_suspect();
+        assert!(verifying.next(&ledger).is_some(), "a look");
+        verifying.looked(vec![key.clone()], differing(&key), 2);
+        assert!(verifying.judge(&mut ledger, 1, true).is_ok(), "its heartbeat has not come back");
+        let error = verifying.judge(&mut ledger, 2, true).expect_err("it differs");
+        assert!(error.keeps_progress());
+    }
+
+    #[test]
+    fn a_look_beside_a_statement_of_unknown_effect_says_nothing() {
+        let (mut ledger, mut verifying, key) = with_suspect();
+        assert!(verifying.next(&ledger).is_some(), "a look");
+        verifying.looked(vec![key.clone()], differing(&key), 3);
+        // The statement is visible with heartbeat 2, and no longer unknown by the time of the verdict.
+        see(&mut ledger, 2);
+        verifying.begin_again(&mut ledger).unwrap();
+        assert!(verifying.judge(&mut ledger, 3, true).is_ok());
+        replay(&mut ledger);
+        assert!(verifying.next(&ledger).is_some(), "another look");
+        verifying.looked(vec![key.clone()], differing(&key), 4);
+        assert!(verifying.judge(&mut ledger, 4, true).is_err(), "now it says something");
+    }
+
+    #[test]
+    fn suspects_are_replayed_when_the_verification_begins_again() {
+        let (mut ledger, mut verifying, key) = with_suspect();
+        verifying.begin_again(&mut ledger).unwrap();
+        assert!(ledger.is_due(&key));
+        assert!(verifying.next(&ledger).is_none(), "not before its replay");
+    }
+}
