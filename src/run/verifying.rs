@@ -206,7 +206,7 @@ impl Verifying {
             return Ok(());
         }
         let Some(look) = self.look.take() else { return Ok(()) };
-        let knows_all = knows_all && !std::mem::take(&mut self.is_doubtful);
+        let knows_all = !std::mem::take(&mut self.is_doubtful) && knows_all;
         for key in &look.keys {
             let equal = look.differing.binary_search(key).is_err();
             match self.suspects.looked(key, equal) {
